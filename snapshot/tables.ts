@@ -1,0 +1,62 @@
+import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core';
+
+/**
+ * Who published which version when, and what was in it: one row for each time the pointer moved, so
+ * a version that came back has two. Rows are never changed once written.
+ */
+export const publications = sqliteTable(
+  'publications',
+  {
+    id: integer().primaryKey({ autoIncrement: true }),
+    cluster: text().notNull(),
+    version: text().notNull(),
+    /** The manifest's canonical text; its SHA-256 is `version`. */
+    manifest: text().notNull(),
+    /** Ed25519, base64url; empty when the syncer has no signing key. */
+    signature: text().notNull(),
+    /** Milliseconds since the epoch, by the syncer's clock. */
+    publishedAtMs: integer('published_at_ms').notNull(),
+    publishedBy: text('published_by').notNull(),
+    fencingToken: integer('fencing_token').notNull(),
+    virtualHosts: integer('virtual_hosts').notNull(),
+    routes: integer().notNull(),
+    upstreams: integer().notNull(),
+    endpoints: integer().notNull(),
+    problems: integer().notNull(),
+    sizeBytes: integer('size_bytes').notNull(),
+    /** JSON: what differs from the version before, for people. */
+    changes: text().notNull(),
+  },
+  (table) => [
+    index('publications_by_version').on(table.cluster, table.version),
+    index('publications_by_age').on(table.cluster, table.publishedAtMs),
+  ],
+);
+
+/** Which version a cluster serves now. Moved by compare-and-set only. */
+export const pointers = sqliteTable('pointers', {
+  cluster: text().primaryKey(),
+  /** Empty until the first publication. */
+  version: text().notNull(),
+  /** Of the syncer that may move the pointer; a smaller one is a deposed leader's. */
+  fencingToken: integer('fencing_token').notNull(),
+  /** A pinned pointer moves only by a person. */
+  pinned: integer({ mode: 'boolean' }).notNull(),
+  /** Milliseconds since the epoch. */
+  movedAtMs: integer('moved_at_ms').notNull(),
+});
+
+/** The problems of the cluster's newest compilation, in the order in which they are shown. */
+export const problems = sqliteTable(
+  'problems',
+  {
+    cluster: text().notNull(),
+    position: integer().notNull(),
+    kind: text().notNull(),
+    namespace: text().notNull(),
+    name: text().notNull(),
+    reason: text().notNull(),
+    message: text().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.cluster, table.position] })],
+);

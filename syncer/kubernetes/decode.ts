@@ -1,0 +1,260 @@
+import * as v from 'valibot';
+import type { Problem } from '../../snapshot/types.ts';
+import { SecretText } from '../secret-text.ts';
+import type {
+  IngressBackend,
+  IngressPath,
+  IngressPathType,
+  KubernetesObject,
+  ObjectMeta,
+  ServicePortRef,
+} from './objects.ts';
+import * as schema from './schema.ts';
+
+export type Decoded =
+  | { readonly ok: true; readonly objects: readonly KubernetesObject[] }
+  | { readonly ok: false; readonly problem: Problem };
+
+type Raw = Readonly<Record<string, unknown>>;
+type Header = v.InferOutput<typeof schema.header>;
+type Decoder = (raw: Raw, header: Header, meta: ObjectMeta) => readonly KubernetesObject[];
+
+/** A value the schema accepts and Kubernetes would not; becomes an `InvalidObject`. */
+class InvalidField extends Error {}
+
+const CLUSTER_SCOPED = new Set(['IngressClass', 'Node']);
+
+/**
+ * Brings one object, from a file or from the API server, over the border. A kind that plays no part
+ * in routing gives no objects; one that is not what its kind says gives a problem, never an
+ * exception.
+ */
+export function decodeObject(raw: unknown): Decoded {
+  const header = v.safeParse(schema.header, raw);
+  if (!header.success) return invalid(raw, header.issues);
+  const decoder = DECODERS.get(kindOf(header.output));
+  if (!decoder) return { ok: true, objects: [] };
+  const { kind, metadata } = header.output;
+  const meta = {
+    namespace: CLUSTER_SCOPED.has(kind) ? '' : metadata.namespace || 'default',
+    name: metadata.name,
+    createdAtMs: timestamp(metadata.creationTimestamp),
+  };
+  try {
+    return { ok: true, objects: decoder(raw as Raw, header.output, meta) };
+  } catch (error) {
+    if (error instanceof v.ValiError) return invalid(raw, error.issues);
+    if (error instanceof InvalidField) return invalidObject(raw, error.message);
+    throw error;
+  }
+}
+
+/** `Ingress.networking.k8s.io`, without the version; the core group has no suffix. */
+function kindOf({ apiVersion, kind }: Header): string {
+  const slash = apiVersion.indexOf('/');
+  return slash < 0 ? kind : `${kind}.${apiVersion.slice(0, slash)}`;
+}
+
+const DECODERS: ReadonlyMap<string, Decoder> = new Map<string, Decoder>([
+  ['Ingress.networking.k8s.io', decodeIngress],
+  ['Ingress.extensions', decodeIngress],
+  ['IngressClass.networking.k8s.io', decodeIngressClass],
+  ['Service', decodeService],
+  ['EndpointSlice.discovery.k8s.io', decodeEndpointSlice],
+  ['Endpoints', decodeEndpoints],
+  ['Node', decodeNode],
+  ['Secret', decodeSecret],
+]);
+
+function decodeIngressClass(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
+  return [
+    {
+      kind: 'IngressClass' as const,
+      ...meta,
+      controller: v.parse(schema.ingressClassSpec, raw.spec ?? {}).controller,
+      isDefault: metadata.annotations['ingressclass.kubernetes.io/is-default-class'] === 'true',
+    },
+  ];
+}
+
+function decodeIngress(raw: Raw, { apiVersion, metadata }: Header, meta: ObjectMeta) {
+  const spec = v.parse(schema.ingressSpec, raw.spec ?? {});
+  const old = apiVersion !== 'networking.k8s.io/v1';
+  const fallback = (old ? spec.backend : spec.defaultBackend) ?? null;
+  const rules = spec.rules.map((rule, r) => ({
+    host: rule.host,
+    paths: (rule.http?.paths ?? []).map((path, p): IngressPath => {
+      const field = `spec.rules[${r}].http.paths[${p}]`;
+      const type = pathType(path.pathType ?? (old ? 'ImplementationSpecific' : ''), field);
+      return {
+        path: path.path === '' && type === 'ImplementationSpecific' ? '/' : path.path,
+        pathType: type,
+        backend: decodeBackend(path.backend, old, `${field}.backend`),
+      };
+    }),
+  }));
+  return [
+    {
+      kind: 'Ingress' as const,
+      ...meta,
+      annotations: metadata.annotations,
+      className: spec.ingressClassName ?? null,
+      defaultBackend:
+        fallback && decodeBackend(fallback, old, old ? 'spec.backend' : 'spec.defaultBackend'),
+      rules,
+      tls: spec.tls,
+    },
+  ];
+}
+
+function pathType(value: string, field: string): IngressPathType {
+  if (value === 'Exact' || value === 'Prefix' || value === 'ImplementationSpecific') return value;
+  throw new InvalidField(
+    `${field}.pathType is ${value === '' ? 'missing' : `"${value}"`}; use Exact, Prefix or ImplementationSpecific`,
+  );
+}
+
+type RawBackend = NonNullable<v.InferOutput<typeof schema.ingressSpec>['defaultBackend']>;
+
+function decodeBackend(backend: RawBackend, old: boolean, field: string): IngressBackend {
+  if (backend.resource) {
+    const { apiGroup, kind, name } = backend.resource;
+    return { type: 'Resource', resource: `${kind}${apiGroup && `.${apiGroup}`} ${name}` };
+  }
+  if (old) {
+    const { serviceName, servicePort } = backend;
+    if (!serviceName) throw new InvalidField(`${field}.serviceName is missing`);
+    if (!servicePort) throw new InvalidField(`${field}.servicePort is missing`);
+    return { type: 'Service', service: serviceName, port: oldPort(servicePort) };
+  }
+  if (!backend.service) {
+    const hint = backend.serviceName
+      ? ' (serviceName is of the old networking.k8s.io/v1beta1)'
+      : '';
+    throw new InvalidField(`${field}.service is missing${hint}`);
+  }
+  const { name, port } = backend.service;
+  if (port.number) return { type: 'Service', service: name, port: { number: port.number } };
+  if (port.name) return { type: 'Service', service: name, port: { name: port.name } };
+  throw new InvalidField(`${field}.service.port has neither number nor name`);
+}
+
+/** An IntOrString: "80" in quotes is a name to Kubernetes, but no port name may be all digits. */
+function oldPort(port: string | number): ServicePortRef {
+  if (typeof port === 'number') return { number: port };
+  return /^\d+$/.test(port) ? { number: Number(port) } : { name: port };
+}
+
+function decodeService(raw: Raw, _header: Header, meta: ObjectMeta) {
+  const { ports, selector, ...spec } = v.parse(schema.serviceSpec, raw.spec ?? {});
+  return [
+    {
+      kind: 'Service' as const,
+      ...meta,
+      ...spec,
+      type: spec.type ?? ('ClusterIP' as const),
+      externalTrafficPolicy: spec.externalTrafficPolicy || ('Cluster' as const),
+      hasSelector: Object.keys(selector).length > 0,
+      ports: ports.map((port) => ({ ...port, protocol: port.protocol || 'TCP' })),
+    },
+  ];
+}
+
+function decodeEndpointSlice(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
+  const slice = v.parse(schema.endpointSlice, raw);
+  return [
+    {
+      kind: 'EndpointSlice' as const,
+      ...meta,
+      service: metadata.labels['kubernetes.io/service-name'] ?? '',
+      addressType: slice.addressType,
+      ports: slice.ports.map(({ name, port }) => ({ name, port: port ?? null })),
+      endpoints: slice.endpoints.map(({ addresses, conditions, nodeName, topology }) => {
+        // Unknown is ready; serving defaults to ready (discovery.k8s.io/v1 EndpointConditions).
+        const ready = conditions.ready ?? true;
+        const serving = conditions.serving ?? ready;
+        const terminating = conditions.terminating ?? false;
+        const node = nodeName || (topology['kubernetes.io/hostname'] ?? '');
+        return { addresses, ready, serving, terminating, nodeName: node };
+      }),
+    },
+  ];
+}
+
+function decodeEndpoints(raw: Raw, _header: Header, meta: ObjectMeta) {
+  const { subsets } = v.parse(schema.endpoints, raw);
+  return subsets.map((subset, index) => {
+    const endpoint = (address: { ip: string; nodeName: string }, ready: boolean) => ({
+      addresses: [address.ip],
+      ready,
+      serving: ready,
+      terminating: false,
+      nodeName: address.nodeName,
+    });
+    return {
+      kind: 'EndpointSlice' as const,
+      ...meta,
+      name: `${meta.name}-endpoints-${index}`,
+      service: meta.name,
+      addressType: '',
+      ports: subset.ports,
+      endpoints: [
+        ...subset.addresses.map((address) => endpoint(address, true)),
+        ...subset.notReadyAddresses.map((address) => endpoint(address, false)),
+      ],
+    };
+  });
+}
+
+function decodeNode(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
+  const { spec, status } = v.parse(schema.node, raw);
+  return [
+    {
+      kind: 'Node' as const,
+      ...meta,
+      addresses: status.addresses,
+      ready: status.conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
+      unschedulable: spec.unschedulable,
+      excluded: 'node.kubernetes.io/exclude-from-external-load-balancers' in metadata.labels,
+    },
+  ];
+}
+
+function decodeSecret(raw: Raw, _header: Header, meta: ObjectMeta) {
+  const { type, data, stringData } = v.parse(schema.secret, raw);
+  const value = (key: string) =>
+    stringData[key] ?? Buffer.from(data[key] ?? '', 'base64').toString('utf8');
+  return [
+    {
+      kind: 'Secret' as const,
+      ...meta,
+      type,
+      certificate: value('tls.crt'),
+      privateKey: new SecretText(value('tls.key')),
+    },
+  ];
+}
+
+function timestamp(value: string | Date | null | undefined): number {
+  const ms = value instanceof Date ? value.getTime() : Date.parse(value ?? '');
+  return Number.isNaN(ms) ? Number.POSITIVE_INFINITY : ms;
+}
+
+function invalid(raw: unknown, issues: readonly v.BaseIssue<unknown>[]): Decoded {
+  const [issue] = issues;
+  const path = issue ? v.getDotPath(issue as v.BaseIssue<unknown>) : null;
+  return invalidObject(raw, `${path ? `${path}: ` : ''}${issue?.message ?? 'is not an object'}`);
+}
+
+function invalidObject(raw: unknown, message: string): Decoded {
+  const object = (raw ?? {}) as {
+    kind?: unknown;
+    metadata?: { name?: unknown; namespace?: unknown };
+  };
+  const word = (value: unknown, otherwise: string) =>
+    typeof value === 'string' ? value : otherwise;
+  const kind = word(object.kind, 'object');
+  const namespace = CLUSTER_SCOPED.has(kind) ? '' : word(object.metadata?.namespace, 'default');
+  const ref = { kind, namespace, name: word(object.metadata?.name, '(no name)') };
+  return { ok: false, problem: { object: ref, reason: 'InvalidObject', message } };
+}

@@ -1,0 +1,125 @@
+/**
+ * The Kubernetes objects the compiler reads, after the border: only the fields that matter, with
+ * the API's defaults filled in, and the same for an object of a file and of a cluster.
+ */
+import type { ObjectRef } from '../../snapshot/types.ts';
+import type { SecretText } from '../secret-text.ts';
+
+export interface ObjectMeta {
+  readonly namespace: string;
+  readonly name: string;
+  /** `metadata.creationTimestamp` in ms since the epoch; Infinity (youngest) where there is none. */
+  readonly createdAtMs: number;
+}
+
+export interface IngressClass extends ObjectMeta {
+  readonly kind: 'IngressClass';
+  readonly controller: string;
+  /** Annotation `ingressclass.kubernetes.io/is-default-class`. */
+  readonly isDefault: boolean;
+}
+
+export type ServicePortRef = { readonly number: number } | { readonly name: string };
+
+export type IngressBackend =
+  | { readonly type: 'Service'; readonly service: string; readonly port: ServicePortRef }
+  | { readonly type: 'Resource'; readonly resource: string };
+
+export type IngressPathType = 'Exact' | 'Prefix' | 'ImplementationSpecific';
+
+export interface IngressPath {
+  readonly path: string;
+  readonly pathType: IngressPathType;
+  readonly backend: IngressBackend;
+}
+
+export interface IngressRule {
+  /** As written; empty for the catch-all host. */
+  readonly host: string;
+  readonly paths: readonly IngressPath[];
+}
+
+export interface IngressTls {
+  readonly hosts: readonly string[];
+  /** Empty when the certificate is to come from elsewhere. */
+  readonly secretName: string;
+}
+
+export interface Ingress extends ObjectMeta {
+  readonly kind: 'Ingress';
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly className: string | null;
+  readonly defaultBackend: IngressBackend | null;
+  readonly rules: readonly IngressRule[];
+  readonly tls: readonly IngressTls[];
+}
+
+export interface ServicePort {
+  readonly name: string;
+  readonly port: number;
+  /** Zero where none is allocated. */
+  readonly nodePort: number;
+  readonly protocol: string;
+}
+
+export interface Service extends ObjectMeta {
+  readonly kind: 'Service';
+  readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName';
+  readonly hasSelector: boolean;
+  /** Empty when there is none yet; `None` for a headless Service. */
+  readonly clusterIP: string;
+  readonly externalName: string;
+  readonly externalIPs: readonly string[];
+  readonly externalTrafficPolicy: 'Cluster' | 'Local';
+  readonly publishNotReadyAddresses: boolean;
+  readonly ports: readonly ServicePort[];
+}
+
+export interface SliceEndpoint {
+  readonly addresses: readonly string[];
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  /** Empty when unknown or outside the cluster. */
+  readonly nodeName: string;
+}
+
+/** An EndpointSlice, or hand-written Endpoints brought into that form. */
+export interface EndpointSlice extends ObjectMeta {
+  readonly kind: 'EndpointSlice';
+  /** Label `kubernetes.io/service-name`. */
+  readonly service: string;
+  readonly addressType: string;
+  /** `port` is `null` when the slice means every port. */
+  readonly ports: readonly { readonly name: string; readonly port: number | null }[];
+  readonly endpoints: readonly SliceEndpoint[];
+}
+
+export interface Node extends ObjectMeta {
+  readonly kind: 'Node';
+  readonly addresses: readonly { readonly type: string; readonly address: string }[];
+  readonly ready: boolean;
+  readonly unschedulable: boolean;
+  /** Label `node.kubernetes.io/exclude-from-external-load-balancers`. */
+  readonly excluded: boolean;
+}
+
+export interface Secret extends ObjectMeta {
+  readonly kind: 'Secret';
+  readonly type: string;
+  /** PEM; empty when the key is missing. */
+  readonly certificate: string;
+  readonly privateKey: SecretText;
+}
+
+export type KubernetesObject = IngressClass | Ingress | Service | EndpointSlice | Node | Secret;
+export type KubernetesKind = KubernetesObject['kind'];
+
+export function refOf({ kind, namespace, name }: KubernetesObject): ObjectRef {
+  return { kind, namespace, name };
+}
+
+/** `Ingress default/web`, `Node worker-1`: how messages name an object. */
+export function describeRef({ kind, namespace, name }: ObjectRef): string {
+  return namespace === '' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
+}
