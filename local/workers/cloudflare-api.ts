@@ -1,0 +1,89 @@
+import { type IRequestStrict, Router } from 'itty-router';
+import { runStatements } from './cloudflare-api/d1.ts';
+import type { Env } from './cloudflare-api/env.ts';
+import { ApiError, fail } from './cloudflare-api/envelope.ts';
+import {
+  answerInstead,
+  brokenAnswer,
+  control,
+  type FaultResponse,
+  takeFault,
+} from './cloudflare-api/faults.ts';
+import { bulkDelete, bulkPut, listKeys, putValue } from './cloudflare-api/kv.ts';
+
+/**
+ * The Cloudflare REST API in front of Miniflare's KV and D1: just the calls that the syncer makes,
+ * with production's envelope, limits and refusals, so that the one publishing path runs unchanged
+ * against it.
+ */
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    const { pathname } = new URL(request.url);
+    if (env.FAULTS === '1' && /^\/__(faults|calls)$/.test(pathname)) return control(request);
+    const fault = env.FAULTS === '1' ? takeFault(request.method, pathname) : null;
+    const answer = answerInstead(fault) ?? (await router.fetch(request as IRequest, env, fault));
+    return fault?.kind === 'drop' ? brokenAnswer() : answer;
+  },
+} satisfies ExportedHandler<Env>;
+
+type IRequest = IRequestStrict & Request;
+type Args = [env: Env, fault: FaultResponse | null];
+
+const KV = '/accounts/:account/storage/kv/namespaces/:namespace';
+const D1 = '/accounts/:account/d1/database/:database';
+
+const router = Router<IRequest, Args>({
+  base: '/client/v4',
+  before: [authorise],
+  catch: (error: unknown) => {
+    if (error instanceof ApiError) return fail(error);
+    console.error(error);
+    return fail(new ApiError(500, 10001, 'internal error'));
+  },
+})
+  .all(`${KV}/*`, checkNamespace)
+  .all(`${D1}/*`, checkDatabase)
+  .put(`${KV}/bulk`, (request, env, fault) => bulkPut(request, env, failing(fault)))
+  .post(`${KV}/bulk/delete`, (request, env, fault) => bulkDelete(request, env, failing(fault)))
+  .get(`${KV}/keys`, (request, env) => listKeys(new URL(request.url), env))
+  .put(`${KV}/values/:key`, (request, env) =>
+    putValue(request, env, decodeURIComponent(request.params.key ?? '')),
+  )
+  .post(`${D1}/query`, (request, env) => runStatements(request, env, 'query'))
+  .post(`${D1}/raw`, (request, env) => runStatements(request, env, 'raw'))
+  .all('*', (request) => {
+    throw new ApiError(
+      404,
+      7000,
+      `No route for ${request.method} ${new URL(request.url).pathname}`,
+    );
+  });
+
+function authorise(request: IRequest, env: Env): void {
+  const header = request.headers.get('authorization');
+  if (header === null) {
+    const text = 'Missing X-Auth-Key, X-Auth-Email or Authorization headers';
+    throw new ApiError(400, 9106, text);
+  }
+  if (header !== `Bearer ${env.API_TOKEN}`) {
+    throw new ApiError(401, 10000, 'Authentication error');
+  }
+}
+
+function checkNamespace({ params }: IRequest, env: Env): void {
+  if (params.account !== env.ACCOUNT_ID) throw new ApiError(403, 10000, 'Authentication error');
+  if (params.namespace !== env.NAMESPACE_ID) {
+    throw new ApiError(404, 10013, `namespace not found: ${params.namespace}`);
+  }
+}
+
+function checkDatabase({ params }: IRequest, env: Env): void {
+  if (params.account !== env.ACCOUNT_ID) throw new ApiError(403, 10000, 'Authentication error');
+  if (params.database !== env.DATABASE_ID) {
+    throw new ApiError(404, 7404, `The database ${params.database} could not be found`);
+  }
+}
+
+function failing(fault: FaultResponse | null): number {
+  return fault?.kind === 'partial' ? fault.failing : 0;
+}
