@@ -103,9 +103,11 @@ export type Severity = 'error' | 'warning' | 'note';
 
 /** The closed list of reasons. Each is CamelCase, as reasons of Kubernetes Events are. */
 export const PROBLEM_REASONS = {
+  CatchAllDisabled: 'error',
   DuplicateObject: 'error',
   EndpointForbidden: 'error',
   EndpointNotPublic: 'warning',
+  ExternalNameDisabled: 'error',
   HostOwned: 'error',
   InvalidHost: 'error',
   InvalidObject: 'error',

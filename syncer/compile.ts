@@ -1,0 +1,113 @@
+import { comparePathMatches, compareText } from '../snapshot/precedence.ts';
+import {
+  CATCH_ALL_HOST,
+  type Destination,
+  type Hostname,
+  type Problem,
+  type Snapshot,
+  type VirtualHost,
+} from '../snapshot/types.ts';
+import type { ClusterState } from './cluster-state.ts';
+import { claimsOf } from './compile/claims.ts';
+import { ingressClassDecider } from './compile/ingress-class.ts';
+import { type JudgedClaim, judge } from './compile/merge.ts';
+import type { CompileOptions } from './compile/options.ts';
+import { Problems } from './compile/problems.ts';
+import { type TlsClaim, tlsClaims } from './compile/tls.ts';
+import { Upstreams } from './compile/upstreams.ts';
+import { type Ingress, refOf } from './kubernetes/objects.ts';
+
+export interface Compilation {
+  readonly snapshot: Snapshot;
+  readonly problems: readonly Problem[];
+  /** Every route that was asked for and what became of it, oldest Ingress first. */
+  readonly claims: readonly JudgedClaim[];
+  readonly tls: readonly TlsClaim[];
+  /** Ingresses that are not ours, with the reason. */
+  readonly ignored: readonly { readonly ingress: Ingress; readonly because: string }[];
+}
+
+/**
+ * Merges all Ingresses of all namespaces into one snapshot. A function: no I/O, clock, randomness
+ * or logging; a user's mistake becomes a {@link Problem} and hurts nothing else.
+ */
+export function compile(state: ClusterState, options: CompileOptions): Compilation {
+  const problems = new Problems(state.problems);
+  const decide = ingressClassDecider(state, options);
+  const decided = state.ingresses.map((ingress) => ({ ingress, ...decide(ingress) }));
+  const ours = decided.filter((it) => it.ours).map((it) => it.ingress);
+
+  const asked = ours.map((ingress) => claimsOf(ingress, options, problems));
+  const upstreams = new Upstreams(state, options, problems);
+  const claims = judge(
+    asked.flatMap((it) => it.claims),
+    ({ backend, ingress, field }) =>
+      upstreams.resolve(ingress.namespace, backend.service, backend.port, refOf(ingress), field),
+    options,
+    problems,
+  );
+  const fallback = globalDefaultBackend(options, upstreams);
+  const hosts = new Set(asked.flatMap((it) => it.hosts));
+  const virtualHosts = virtualHostsOf(hosts, claims, fallback);
+  const used = namesIn(virtualHosts);
+  return {
+    snapshot: {
+      virtualHosts,
+      upstreams: upstreams
+        .all()
+        .filter(({ name }) => used.has(name))
+        .sort((a, b) => compareText(a.name, b.name)),
+    },
+    tls: tlsClaims(ours, state, problems),
+    claims,
+    ignored: decided.filter((it) => !it.ours),
+    problems: problems.sorted(),
+  };
+}
+
+/** The old `default-http-backend`: serves wherever the answer would be 404. */
+function globalDefaultBackend(
+  { defaultBackendService }: CompileOptions,
+  upstreams: Upstreams,
+): Destination | null {
+  if (!defaultBackendService) return null;
+  const { namespace, name, port } = defaultBackendService;
+  const source = { kind: 'Service', namespace, name };
+  const ref = port === null ? null : { number: port };
+  const upstream = upstreams.resolve(namespace, name, ref, source, '--default-backend-service');
+  return { upstream, source };
+}
+
+function virtualHostsOf(
+  hosts: ReadonlySet<Hostname>,
+  claims: readonly JudgedClaim[],
+  fallback: Destination | null,
+): readonly VirtualHost[] {
+  const won = claims.filter((claim) => claim.verdict.kind === 'won');
+  const byHost = Map.groupBy(won, (claim) => claim.hostname);
+  // A host that was named exists, also when all its paths are wrong: it must not fall through to a
+  // wildcard that belongs to somebody else.
+  const names = new Set([...hosts, ...byHost.keys()]);
+  if (fallback) names.add(CATCH_ALL_HOST);
+  return [...names].sort(compareText).map((hostname) => {
+    const own = byHost.get(hostname) ?? [];
+    const routes = own
+      .flatMap(({ match, ...claim }) => (match ? [{ match, ...destination(claim) }] : []))
+      .sort((a, b) => comparePathMatches(a.match, b.match));
+    const ownDefault = own.find((claim) => claim.match === null);
+    const defaultBackend = ownDefault ? destination(ownDefault) : fallback;
+    return { hostname, routes, ...(defaultBackend && { defaultBackend }) };
+  });
+}
+
+function destination({ upstream, ingress }: Pick<JudgedClaim, 'upstream' | 'ingress'>) {
+  return { upstream, source: refOf(ingress) };
+}
+
+function namesIn(hosts: readonly VirtualHost[]): ReadonlySet<string> {
+  const names = hosts.flatMap(({ routes, defaultBackend }) => [
+    ...routes.map((route) => route.upstream),
+    ...(defaultBackend ? [defaultBackend.upstream] : []),
+  ]);
+  return new Set(names);
+}

@@ -1,0 +1,183 @@
+import { classifyAddress, isForbidden, isRefusedInProduction } from '../../snapshot/address.ts';
+import { compareText } from '../../snapshot/precedence.ts';
+import type { Endpoint } from '../../snapshot/types.ts';
+import type {
+  EndpointSlice,
+  Node,
+  Service,
+  ServicePort,
+  SliceEndpoint,
+} from '../kubernetes/objects.ts';
+import { refOf } from '../kubernetes/objects.ts';
+import type { CompileOptions } from './options.ts';
+import type { Problems } from './problems.ts';
+
+export interface EndpointContext {
+  readonly service: Service;
+  readonly port: ServicePort;
+  /** Those of the Service. */
+  readonly slices: readonly EndpointSlice[];
+  readonly nodes: readonly Node[];
+  readonly options: CompileOptions;
+}
+
+type Found =
+  | { readonly endpoints: readonly Endpoint[]; readonly none: string }
+  | { readonly reason: 'ServiceNotExposed' | 'ExternalNameDisabled'; readonly message: string };
+
+/** The addresses the edge dials for a Service port, sorted and unique; why, where there are none. */
+export function endpointsOf(context: EndpointContext, problems: Problems): readonly Endpoint[] {
+  const { service, options } = context;
+  const found = find(context);
+  if ('reason' in found) {
+    problems.add(refOf(service), found.reason, found.message);
+    return [];
+  }
+  if (found.endpoints.length === 0) {
+    problems.add(
+      refOf(service),
+      'NoEndpoints',
+      `${label(context)} ${found.none}; requests get 503`,
+    );
+    return [];
+  }
+  const unique = new Map(found.endpoints.map((it) => [`${it.host} ${it.port}`, it]));
+  return [...unique.values()]
+    .filter((endpoint) => isDialable(endpoint, context, options, problems))
+    .sort((a, b) => compareText(a.host, b.host) || a.port - b.port);
+}
+
+/** The first rule that applies, as design and documentation list them. */
+function find(context: EndpointContext): Found {
+  const { service, port, options } = context;
+  if (service.type === 'ExternalName') return externalName(context);
+  if (!service.hasSelector) return sliceAddresses(context);
+  if (service.type === 'NodePort' || service.type === 'LoadBalancer') {
+    if (port.nodePort > 0) return nodePorts(context);
+  }
+  if (service.externalIPs.length > 0) {
+    if (usable(context).length === 0) return { endpoints: [], none: 'has no ready endpoint' };
+    const endpoints = service.externalIPs.map((host) => ({ host, port: port.port }));
+    return { endpoints, none: '' };
+  }
+  if (options.dialer === 'vpc') return clusterAddresses(context);
+  return {
+    reason: 'ServiceNotExposed',
+    message: `${label(context)} is of type ${service.type}${service.type === 'ClusterIP' ? '' : ' without a node port'}, which the edge cannot reach; make it NodePort or LoadBalancer, give it externalIPs, or use the vpc dialer; requests get 503`,
+  };
+}
+
+function externalName({ service, port, options }: EndpointContext): Found {
+  const name = `${service.namespace}/${service.name}`;
+  if (options.disableExternalName) {
+    return {
+      reason: 'ExternalNameDisabled',
+      message: `Service ${name} is an ExternalName, and the controller runs with --disable-external-name; requests get 503`,
+    };
+  }
+  const host = service.externalName.toLowerCase().replace(/\.$/, '');
+  if (host === '') return { endpoints: [], none: 'has an empty spec.externalName' };
+  return { endpoints: [{ host, port: port.port }], none: '' };
+}
+
+/** A Service without selector: the IPs outside the cluster that its EndpointSlices list. */
+function sliceAddresses(context: EndpointContext): Found {
+  const endpoints = usable(context).flatMap(({ endpoint, ports }) => {
+    // The addresses of one endpoint are interchangeable (EndpointSlice API); as kube-proxy, the first.
+    const [host] = endpoint.addresses;
+    return host === undefined ? [] : ports.map((port) => ({ host, port }));
+  });
+  return {
+    endpoints,
+    none: 'has no selector and no EndpointSlice with a ready address for this port',
+  };
+}
+
+function nodePorts(context: EndpointContext): Found {
+  const { service, port, nodes, options } = context;
+  const ready = usable(context);
+  if (ready.length === 0) return { endpoints: [], none: 'has no ready endpoint' };
+  const local = service.externalTrafficPolicy === 'Local';
+  const nodesWithEndpoint = new Set(ready.map(({ endpoint }) => endpoint.nodeName));
+  const endpoints = nodes.flatMap((node) => {
+    if (!node.ready || node.excluded) return [];
+    if (local && !nodesWithEndpoint.has(node.name)) return [];
+    const host = nodeAddress(node, options.nodeAddressTypes);
+    return host === null ? [] : [{ host, port: port.nodePort }];
+  });
+  return {
+    endpoints,
+    none: local
+      ? 'has externalTrafficPolicy Local and no ready node with a ready endpoint'
+      : `has a node port, and no node is ready with an address of type ${options.nodeAddressTypes.join(' or ')}`,
+  };
+}
+
+function nodeAddress(node: Node, types: readonly string[]): string | null {
+  for (const type of types) {
+    const found = node.addresses.find((it) => it.type === type);
+    if (found) return found.address;
+  }
+  return null;
+}
+
+/** Reached through a tunnel: the ClusterIP, or the pods of a headless Service. */
+function clusterAddresses(context: EndpointContext): Found {
+  const { service, port } = context;
+  if (service.clusterIP === '' || service.clusterIP === 'None') return sliceAddresses(context);
+  if (usable(context).length === 0) return { endpoints: [], none: 'has no ready endpoint' };
+  return { endpoints: [{ host: service.clusterIP, port: port.port }], none: '' };
+}
+
+interface UsableEndpoint {
+  readonly endpoint: SliceEndpoint;
+  readonly ports: readonly number[];
+}
+
+/**
+ * The ready endpoints that have the port; when there are none, those that terminate and still
+ * serve, as kube-proxy does (KEP-1669), so that the last pods of a rolling update are used to their
+ * end. Ports are matched by name, since the EndpointSlice controller has resolved `targetPort`.
+ */
+function usable({ slices, port }: EndpointContext): readonly UsableEndpoint[] {
+  const all = slices.flatMap((slice) => {
+    const matching = slice.ports.filter((it) => it.port === null || it.name === port.name);
+    const ports = matching.map((it) => it.port ?? port.port);
+    return ports.length === 0 ? [] : slice.endpoints.map((endpoint) => ({ endpoint, ports }));
+  });
+  const ready = all.filter(({ endpoint }) => endpoint.ready);
+  if (ready.length > 0) return ready;
+  return all.filter(({ endpoint }) => endpoint.serving && endpoint.terminating);
+}
+
+function isDialable(
+  { host, port }: Endpoint,
+  context: EndpointContext,
+  options: CompileOptions,
+  problems: Problems,
+): boolean {
+  const kind = classifyAddress(host);
+  const object = refOf(context.service);
+  if (isForbidden(kind)) {
+    const message = `${label(context)}: ${host}:${port} is a ${kind} address, which is never dialled; remove it`;
+    problems.add(object, 'EndpointForbidden', message);
+    return false;
+  }
+  // Through a tunnel private addresses are the point.
+  if (options.dialer === 'vpc' || !(isRefusedInProduction(kind) || isClusterName(host)))
+    return true;
+  problems.add(
+    object,
+    'EndpointNotPublic',
+    `${label(context)}: ${host}:${port} ${kind === 'name' ? 'is a name inside the cluster' : `is a ${kind} address`}, which Cloudflare's network does not dial; give the nodes public ExternalIPs or use the vpc dialer`,
+  );
+  return options.addressPolicy === 'local';
+}
+
+function isClusterName(host: string): boolean {
+  return host.endsWith('.svc') || host.endsWith('.cluster.local');
+}
+
+function label({ service, port }: EndpointContext): string {
+  return `port ${port.name ? `${port.port} (${port.name})` : port.port} of Service ${service.namespace}/${service.name}`;
+}

@@ -1,0 +1,87 @@
+import type { Hostname } from '../../snapshot/types.ts';
+import { describeRef, refOf } from '../kubernetes/objects.ts';
+import type { Claim } from './claims.ts';
+import type { CompileOptions } from './options.ts';
+import type { Problems } from './problems.ts';
+
+/** A claim with what became of it. */
+export interface JudgedClaim extends Claim {
+  /** The Service port behind it. */
+  readonly upstream: string;
+  readonly verdict: Verdict;
+}
+
+export type Verdict =
+  | { readonly kind: 'won' }
+  /** An older claim to the same host and path leads to the same Service port. */
+  | { readonly kind: 'same'; readonly winner: Claim }
+  | { readonly kind: 'conflict'; readonly winner: Claim }
+  | { readonly kind: 'foreign-host'; readonly owner: string };
+
+/**
+ * Decides between claims to the same host and path. `claims` come oldest Ingress first, and the
+ * first one keeps what it claims; neither loser nor winner goes without a word.
+ */
+export function judge(
+  claims: readonly Claim[],
+  upstreamOf: (claim: Claim) => string,
+  options: CompileOptions,
+  problems: Problems,
+): readonly JudgedClaim[] {
+  const owners = new Map<Hostname, string>();
+  const winners = new Map<string, JudgedClaim>();
+  return claims.map((claim) => {
+    const owner = owners.get(claim.hostname) ?? claim.ingress.namespace;
+    owners.set(claim.hostname, owner);
+    const upstream = upstreamOf(claim);
+    if (options.hostOwnership === 'strict' && owner !== claim.ingress.namespace) {
+      reportForeignHost(claim, owner, problems);
+      return { ...claim, upstream, verdict: { kind: 'foreign-host', owner } };
+    }
+    const key = `${claim.hostname} ${claim.match?.type ?? 'default'} ${claim.match?.path ?? ''}`;
+    const winner = winners.get(key);
+    if (!winner) {
+      const won: JudgedClaim = { ...claim, upstream, verdict: { kind: 'won' } };
+      winners.set(key, won);
+      return won;
+    }
+    if (winner.upstream === upstream) {
+      return { ...claim, upstream, verdict: { kind: 'same', winner } };
+    }
+    reportConflict(claim, upstream, winner, problems);
+    return { ...claim, upstream, verdict: { kind: 'conflict', winner } };
+  });
+}
+
+/** `Prefix example.com/a`, `the default backend of example.com`. */
+export function describeClaim({ hostname, match }: Pick<Claim, 'hostname' | 'match'>): string {
+  const host = hostname === '*' ? 'every other host' : hostname;
+  return match ? `${match.type} ${match.path} of ${host}` : `the default backend of ${host}`;
+}
+
+function reportConflict(
+  claim: Claim,
+  upstream: string,
+  winner: JudgedClaim,
+  problems: Problems,
+): void {
+  const what = describeClaim(claim);
+  problems.add(
+    refOf(claim.ingress),
+    'RouteConflict',
+    `${claim.field}: ${what} is served by ${describeRef(refOf(winner.ingress))} (${winner.upstream}), which is older; this claim to ${upstream} is not served`,
+  );
+  problems.add(
+    refOf(winner.ingress),
+    'RouteConflictWon',
+    `${winner.field}: ${what} is also claimed by ${describeRef(refOf(claim.ingress))} (${upstream}), which is younger and not served`,
+  );
+}
+
+function reportForeignHost(claim: Claim, owner: string, problems: Problems): void {
+  problems.add(
+    refOf(claim.ingress),
+    'HostOwned',
+    `${claim.field}: host ${claim.hostname} belongs to namespace ${owner}, which claimed it first, and hostOwnership is strict; ${describeClaim(claim)} is not served`,
+  );
+}

@@ -1,0 +1,78 @@
+import { isHopByHopHeader, isReservedHeader } from './http1/header-names.ts';
+import type { Header } from './http1/message.ts';
+import type { RequestId } from './request-id.ts';
+import type { RequestUrl } from './request-url.ts';
+
+/**
+ * What only we may say to an upstream. A client's copy is dropped, whatever it holds: an upstream
+ * that trusts its gateway would otherwise trust everybody. `Forwarded` (RFC 7239) says the same
+ * things in another way, and `Proxy` becomes a CGI program's `HTTP_PROXY`.
+ */
+const OURS = new Set([
+  'forwarded',
+  'proxy',
+  'proxy-authorization',
+  'traceparent',
+  'tracestate',
+  'x-real-ip',
+  'x-request-id',
+]);
+
+export interface ClientFacts {
+  readonly url: RequestUrl;
+  readonly requestId: RequestId;
+}
+
+/** The headers of the request to the upstream, without those the codec writes. */
+export function upstreamHeaders(client: Headers, { url, requestId }: ClientFacts): Header[] {
+  const named = connectionTokens(client.get('connection'));
+  const headers: Header[] = [];
+  for (const [name, value] of client) {
+    if (isReservedHeader(name) || OURS.has(name) || named?.has(name)) continue;
+    if (name.startsWith('x-forwarded-')) continue;
+    headers.push([name, value]);
+  }
+  // Set by Cloudflare in production and by the front in the local gateway, never by the client.
+  const address = client.get('cf-connecting-ip');
+  if (address !== null) {
+    headers.push(['x-forwarded-for', address], ['x-real-ip', address]);
+  }
+  headers.push(
+    ['x-forwarded-host', url.authority],
+    ['x-forwarded-port', portOf(url)],
+    ['x-forwarded-proto', url.scheme],
+    ['x-request-id', requestId.id],
+    ['traceparent', requestId.traceparent],
+  );
+  return headers;
+}
+
+/** The upstream's headers for the client: all but those about the connection between us. */
+export function clientHeaders(upstream: readonly Header[], requestId: RequestId): Headers {
+  const connection = upstream
+    .filter(([name]) => name.toLowerCase() === 'connection')
+    .map(([, value]) => value);
+  const named = connectionTokens(connection.length > 0 ? connection.join(',') : null);
+  const headers = new Headers();
+  for (const [name, value] of upstream) {
+    const lower = name.toLowerCase();
+    if (isHopByHopHeader(lower) || named?.has(lower)) continue;
+    headers.append(name, value);
+  }
+  headers.set('x-request-id', requestId.id);
+  return headers;
+}
+
+/** The header names that `Connection` declares to be for this hop only (RFC 9110 section 7.6.1). */
+function connectionTokens(value: string | null): ReadonlySet<string> | null {
+  if (value === null) return null;
+  const tokens = value.split(',').map((token) => token.trim().toLowerCase());
+  return new Set(tokens.filter((token) => !END_TO_END.has(token)));
+}
+
+/** Naming one of these in `Connection` is an attempt to strip what the upstream relies on. */
+const END_TO_END = new Set(['', 'authorization', 'cookie', 'host', 'cf-connecting-ip']);
+
+function portOf({ authority, scheme }: RequestUrl): string {
+  return /:(\d+)$/.exec(authority)?.[1] ?? (scheme === 'https' ? '443' : '80');
+}
