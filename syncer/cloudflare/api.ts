@@ -1,0 +1,144 @@
+import { BaseDatabase } from 'cloudflare/resources/d1/database/database';
+import { Namespaces } from 'cloudflare/resources/kv/namespaces/namespaces';
+import { createClient } from 'cloudflare/tree-shakable';
+import type { Clock } from '../clock.ts';
+import type { SecretText } from '../secret-text.ts';
+import { CallBudget, type CallCounts } from './budget.ts';
+import { type CloudflareError, type Operation, toCloudflareError } from './error.ts';
+
+export const CLOUDFLARE_BASE_URL = 'https://api.cloudflare.com/client/v4';
+
+const ATTEMPTS_MAX = 5;
+const BACKOFF_MS_MIN = 500;
+const BACKOFF_MS_MAX = 8_000;
+/** A whole call with its body; 25 MB at 4 Mbit/s. */
+const TIMEOUT_MS = 60_000;
+
+export interface CloudflareApiOptions {
+  /** Default {@link CLOUDFLARE_BASE_URL}; `causeway dev` has its own API. */
+  readonly baseUrl?: string;
+  readonly accountId: string;
+  readonly token: SecretText;
+  readonly clock: Clock;
+  /** From 0 up to 1. */
+  readonly random: () => number;
+  /** Ends calls and waits when the process has to. */
+  readonly signal: AbortSignal;
+  /** Default: 1,100 calls in five minutes. */
+  readonly callsMax?: number;
+}
+
+type Client = ReturnType<typeof newClient>;
+
+/**
+ * The account's API: every call is counted against the budget, retried while that makes sense, and
+ * fails with a message that names the way out. The token is known to nothing but the function that
+ * sends requests.
+ */
+export class CloudflareApi {
+  readonly accountId: string;
+  readonly #client: Client;
+  readonly #budget: CallBudget;
+  readonly #random: () => number;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+
+  constructor(options: CloudflareApiOptions) {
+    this.accountId = options.accountId;
+    this.#client = newClient(options);
+    this.#budget = new CallBudget(options.clock, options.callsMax);
+    this.#random = options.random;
+    this.#clock = options.clock;
+    this.#signal = options.signal;
+  }
+
+  get counts(): CallCounts {
+    return this.#budget.counts;
+  }
+
+  /**
+   * Runs `request`, again and again while the failure is transient. What it does must come to the
+   * same done twice, since an answer can be lost after the work was done.
+   *
+   * @throws CloudflareError
+   */
+  async call<T>(
+    operation: Operation,
+    request: (client: Client) => PromiseLike<T>,
+    attemptsMax: number = ATTEMPTS_MAX,
+  ): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      await this.#budget.take(this.#signal);
+      try {
+        return await request(this.#client);
+      } catch (thrown) {
+        this.#signal.throwIfAborted();
+        const error = toCloudflareError(thrown, operation);
+        if (!error.isTransient || attempt >= attemptsMax) {
+          this.#budget.countFailure();
+          throw error;
+        }
+        this.#budget.countRetry();
+        await this.#backOff(attempt, error);
+      }
+    }
+  }
+
+  /** Waits before attempt `attempt + 1`. */
+  async backOff(attempt: number): Promise<void> {
+    const ceiling = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** attempt);
+    await this.#clock.sleep(ceiling * (0.5 + this.#random() / 2), this.#signal);
+    this.#signal.throwIfAborted();
+  }
+
+  async #backOff(attempt: number, error: CloudflareError): Promise<void> {
+    // Whoever is told to wait and calls all the same is blocked for longer: so all calls wait.
+    if (error.retryAfterMs !== null) this.#budget.pause(error.retryAfterMs);
+    else await this.backOff(attempt);
+  }
+}
+
+function newClient({ baseUrl, token, signal }: CloudflareApiOptions) {
+  return createClient({
+    resources: [Namespaces, BaseDatabase],
+    baseURL: baseUrl ?? CLOUDFLARE_BASE_URL,
+    // Stands in for the real one, so that no log line or error of the SDK can have it.
+    apiToken: 'redacted',
+    // Else the SDK takes these from the environment and sends them as well.
+    apiKey: null,
+    apiEmail: null,
+    userServiceKey: null,
+    maxRetries: 0,
+    timeout: TIMEOUT_MS,
+    logLevel: 'off',
+    fetch: (url, init) => send(url, init ?? {}, token, signal),
+  });
+}
+
+/**
+ * Reads the answer whole, so that the SDK's timeout covers the body too and an answer that breaks
+ * off counts as none.
+ */
+async function send(
+  url: string | URL | Request,
+  init: RequestInit,
+  token: SecretText,
+  signal: AbortSignal,
+): Promise<Response> {
+  const headers = new Headers(init.headers);
+  headers.set('authorization', `Bearer ${token.reveal()}`);
+  const signals = init.signal ? [init.signal, signal] : [signal];
+  const answer = await fetch(url, {
+    ...init,
+    headers,
+    redirect: 'manual',
+    signal: AbortSignal.any(signals),
+  });
+  const body = await answer.arrayBuffer();
+  const { status, statusText } = answer;
+  return new Response(body.byteLength > 0 ? body : null, {
+    status,
+    statusText,
+    headers: answer.headers,
+  });
+}
