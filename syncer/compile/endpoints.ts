@@ -42,9 +42,9 @@ export function endpointsOf(context: EndpointContext, problems: Problems): reado
     return [];
   }
   const unique = new Map(found.endpoints.map((it) => [`${it.host} ${it.port}`, it]));
-  return [...unique.values()]
-    .filter((endpoint) => isDialable(endpoint, context, options, problems))
-    .sort((a, b) => compareText(a.host, b.host) || a.port - b.port);
+  return dialable([...unique.values()], context, problems).sort(
+    (a, b) => compareText(a.host, b.host) || a.port - b.port,
+  );
 }
 
 /** The first rule that applies, as design and documentation list them. */
@@ -150,28 +150,47 @@ function usable({ slices, port }: EndpointContext): readonly UsableEndpoint[] {
   return all.filter(({ endpoint }) => endpoint.serving && endpoint.terminating);
 }
 
-function isDialable(
-  { host, port }: Endpoint,
+/** Leaves out what is never dialled and, under production's rules, what Cloudflare would refuse. */
+function dialable(
+  endpoints: readonly Endpoint[],
   context: EndpointContext,
-  options: CompileOptions,
   problems: Problems,
-): boolean {
-  const kind = classifyAddress(host);
-  const object = refOf(context.service);
-  if (isForbidden(kind)) {
-    const message = `${label(context)}: ${host}:${port} is a ${kind} address, which is never dialled; remove it`;
-    problems.add(object, 'EndpointForbidden', message);
-    return false;
+): Endpoint[] {
+  const { service, options } = context;
+  const kinds = new Map(endpoints.map((it) => [it, classifyAddress(it.host)]));
+  const isForbiddenEndpoint = (it: Endpoint) => isForbidden(kinds.get(it) ?? 'reserved');
+  const isNotPublic = (it: Endpoint) =>
+    isRefusedInProduction(kinds.get(it) ?? 'reserved') || isClusterName(it.host);
+  const list = (some: readonly Endpoint[]) => listed(some, (it) => kinds.get(it) ?? 'reserved');
+
+  const forbidden = endpoints.filter(isForbiddenEndpoint);
+  if (forbidden.length > 0) {
+    const message = `${label(context)}: ${list(forbidden)} is never dialled; remove it from the Service or its EndpointSlices`;
+    problems.add(refOf(service), 'EndpointForbidden', message);
   }
+  const allowed = endpoints.filter((it) => !isForbiddenEndpoint(it));
   // Through a tunnel private addresses are the point.
-  if (options.dialer === 'vpc' || !(isRefusedInProduction(kind) || isClusterName(host)))
-    return true;
-  problems.add(
-    object,
-    'EndpointNotPublic',
-    `${label(context)}: ${host}:${port} ${kind === 'name' ? 'is a name inside the cluster' : `is a ${kind} address`}, which Cloudflare's network does not dial; give the nodes public ExternalIPs or use the vpc dialer`,
-  );
-  return options.addressPolicy === 'local';
+  if (options.dialer === 'vpc') return allowed;
+  const notPublic = allowed.filter(isNotPublic);
+  if (notPublic.length === 0) return allowed;
+  const message = `${label(context)}: Cloudflare's network does not dial ${list(notPublic)}; give the nodes public ExternalIPs or use the vpc dialer`;
+  problems.add(refOf(service), 'EndpointNotPublic', message);
+  return options.addressPolicy === 'local' ? allowed : allowed.filter((it) => !isNotPublic(it));
+}
+
+const LISTED_MAX = 3;
+
+/** `10.0.0.1:30080 (private), 10.0.0.2:30080 (private) and 7 more` */
+function listed(endpoints: readonly Endpoint[], kindOf: (it: Endpoint) => string): string {
+  const texts = [...endpoints]
+    .sort((a, b) => compareText(a.host, b.host) || a.port - b.port)
+    .slice(0, LISTED_MAX)
+    .map((it) => {
+      const kind = kindOf(it);
+      return `${it.host}:${it.port} (${kind === 'name' ? 'a name inside the cluster' : kind})`;
+    });
+  const more = endpoints.length - texts.length;
+  return more > 0 ? `${texts.join(', ')} and ${more} more` : texts.join(', ');
 }
 
 function isClusterName(host: string): boolean {

@@ -69,13 +69,20 @@ function reportConflict(
   problems.add(
     refOf(claim.ingress),
     'RouteConflict',
-    `${claim.field}: ${what} is served by ${describeRef(refOf(winner.ingress))} (${winner.upstream}), which is older; this claim to ${upstream} is not served`,
+    `${claim.field}: ${what} is served by ${describeRef(refOf(winner.ingress))} (${winner.upstream}), which ${precedes(winner, claim)}; this claim to ${upstream} is not served`,
   );
   problems.add(
     refOf(winner.ingress),
     'RouteConflictWon',
-    `${winner.field}: ${what} is also claimed by ${describeRef(refOf(claim.ingress))} (${upstream}), which is younger and not served`,
+    `${winner.field}: ${what} is also claimed by ${describeRef(refOf(claim.ingress))} (${upstream}), which is not served`,
   );
+}
+
+/** Why one claim comes before another, as a predicate. */
+export function precedes(winner: Claim, loser: Claim): string {
+  if (winner.ingress === loser.ingress) return 'comes first in it';
+  if (winner.ingress.createdAtMs < loser.ingress.createdAtMs) return 'is older';
+  return 'is as old and comes first by name';
 }
 
 function reportForeignHost(claim: Claim, owner: string, problems: Problems): void {

@@ -1,0 +1,113 @@
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from 'miniflare';
+import { bundleWorker } from './bundle.ts';
+import { applyMigrations } from './migrations.ts';
+
+/** workerd with the worker of production, its KV and D1, and a Cloudflare API in front of both. */
+export interface Edge {
+  /** Speaks HTTP/1.1 with absolute-form targets; see front.ts. */
+  readonly worker: { readonly host: string; readonly port: number };
+  readonly api: {
+    readonly baseURL: string;
+    readonly token: string;
+    readonly accountId: string;
+    readonly namespaceId: string;
+    readonly databaseId: string;
+  };
+  readonly admin: { readonly host: string; readonly token: string };
+  stop(): Promise<void>;
+}
+
+export interface EdgeOptions {
+  /** Where KV and D1 are kept; null for memory only. */
+  readonly persist: string | null;
+  readonly cluster: string;
+  readonly publicKey: string | null;
+  readonly productionRules: boolean;
+  readonly adminHost: string;
+  readonly adminToken: string | null;
+  /** Lines that the worker logs. */
+  readonly onLog: (line: string) => void;
+}
+
+const COMPATIBILITY_DATE = '2026-11-01';
+const ACCOUNT_ID = 'local';
+const NAMESPACE_ID = 'causeway-kv';
+const DATABASE_ID = 'causeway-d1';
+
+export async function startEdge(options: EdgeOptions): Promise<Edge> {
+  const entry = options.productionRules ? 'workers/production-rules.ts' : '../worker/index.ts';
+  const [script, apiScript] = await Promise.all([
+    bundleWorker(pathOf(entry)),
+    bundleWorker(pathOf('workers/cloudflare-api.ts')),
+  ]);
+  const apiToken = randomBytes(24).toString('hex');
+  const adminToken = options.adminToken ?? randomBytes(24).toString('hex');
+  const storage = {
+    kvNamespaces: { KV: NAMESPACE_ID },
+    d1Databases: { DB: DATABASE_ID },
+    modules: true,
+    compatibilityDate: COMPATIBILITY_DATE,
+  };
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      host: '127.0.0.1',
+      port: 0,
+      log: new Log(LogLevel.ERROR),
+      handleRuntimeStdio: (stdout, stderr) => {
+        stdout.on('data', (chunk) => options.onLog(String(chunk)));
+        stderr.on('data', (chunk) => options.onLog(String(chunk)));
+      },
+      ...(options.persist !== null && { defaultPersistRoot: options.persist }),
+      workers: [
+        {
+          ...storage,
+          name: 'edge',
+          script,
+          unsafeDirectSockets: [{ host: '127.0.0.1', port: 0, proxy: true }],
+          bindings: {
+            CLUSTER: options.cluster,
+            REFRESH_SECONDS: '1',
+            ADDRESS_POLICY: options.productionRules ? 'production' : 'local',
+            ADMIN_HOST: options.adminHost,
+            ADMIN_TOKEN: adminToken,
+            ...(options.publicKey !== null && { MANIFEST_PUBLIC_KEY: options.publicKey }),
+          },
+        },
+        {
+          ...storage,
+          name: 'cloudflare-api',
+          script: apiScript,
+          unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+          bindings: {
+            API_TOKEN: apiToken,
+            ACCOUNT_ID,
+            NAMESPACE_ID,
+            DATABASE_ID,
+          },
+        },
+      ],
+    }),
+  );
+  await miniflare.ready;
+  await applyMigrations(await miniflare.getD1Database('DB', 'edge'), pathOf('../migrations'));
+  const worker = await miniflare.unsafeGetDirectURL('edge');
+  const api = await miniflare.unsafeGetDirectURL('cloudflare-api');
+  return {
+    worker: { host: worker.hostname, port: Number(worker.port) },
+    api: {
+      baseURL: `${api.origin}/client/v4`,
+      token: apiToken,
+      accountId: ACCOUNT_ID,
+      namespaceId: NAMESPACE_ID,
+      databaseId: DATABASE_ID,
+    },
+    admin: { host: options.adminHost, token: adminToken },
+    stop: () => miniflare.dispose(),
+  };
+}
+
+function pathOf(relative: string): string {
+  return fileURLToPath(new URL(relative, import.meta.url));
+}

@@ -1,0 +1,140 @@
+import { hostnameCandidates, normaliseHost } from '../snapshot/hostname.ts';
+import type { PathMatch } from '../snapshot/types.ts';
+import { describeClaim, type JudgedClaim, precedes } from '../syncer/compile/merge.ts';
+import type { Compilation } from '../syncer/compile.ts';
+import { describeRef, refOf } from '../syncer/kubernetes/objects.ts';
+import { parseRequestUrl } from '../worker/request-url.ts';
+import { match, routingTable } from '../worker/routing-table.ts';
+
+export interface Explanation {
+  readonly url: string;
+  readonly status: 200 | 404 | 503;
+  /** Null when nothing serves the URL. */
+  readonly winner: Candidate | null;
+  readonly endpoints: readonly string[];
+  readonly summary: string;
+  readonly losers: readonly (Candidate & { readonly because: string })[];
+}
+
+export interface Candidate {
+  /** `Ingress default/web spec.rules[0].http.paths[1]` */
+  readonly claim: string;
+  /** `Prefix /a of example.com` */
+  readonly rule: string;
+  readonly upstream: string;
+}
+
+/**
+ * Which route serves a URL and why not the others: the verdict comes from the worker's own matcher,
+ * the reasons from the claims.
+ * @throws Error when `url` is no http or https URL.
+ */
+export function explain(url: string, { snapshot, claims, ignored }: Compilation): Explanation {
+  const parsed = parseRequestUrl(url.replace(/^[a-z]+:/i, (scheme) => scheme.toLowerCase()));
+  if (!parsed) throw new Error(`"${url}" is not a URL such as http://example.com/path`);
+  const host = normaliseHost(parsed.authority);
+  const known = new Set(snapshot.virtualHosts.map((it) => it.hostname));
+  const decided = hostnameCandidates(host).find((candidate) => known.has(candidate)) ?? null;
+  const matched = match(routingTable(snapshot), host, parsed.path);
+  const target = matched.kind === 'route' ? matched.target : null;
+  const winner = target && claims.find((claim) => isWinner(claim, decided, parsed.path, claims));
+  const related = claims.filter((claim) => hostnameCandidates(host).includes(claim.hostname));
+  const losers = related
+    .filter((claim) => claim !== winner)
+    .map((claim) => ({
+      ...candidate(claim),
+      because: whyNot(claim, decided, parsed.path, winner),
+    }));
+  const strangers = ignored.map(({ ingress, because }) => ({
+    claim: describeRef(refOf(ingress)),
+    rule: 'all its rules',
+    upstream: '-',
+    because: `not ours: ${because}`,
+  }));
+  const endpoints = (target?.upstream.endpoints ?? []).map((it) => `${it.host}:${it.port}`);
+  return {
+    url,
+    status: !target ? 404 : endpoints.length === 0 ? 503 : 200,
+    winner: winner ? candidate(winner) : null,
+    endpoints,
+    summary: summarise(host, decided, target?.destination ?? null, endpoints),
+    losers: [...losers, ...strangers],
+  };
+}
+
+function summarise(
+  host: string,
+  decided: string | null,
+  destination: {
+    readonly upstream: string;
+    readonly source: Parameters<typeof describeRef>[0];
+  } | null,
+  endpoints: readonly string[],
+): string {
+  if (!decided) return `404: no Ingress names the host ${host}, and there is no catch-all`;
+  if (!destination) return `404: host ${decided} exists, and none of its paths matches`;
+  const by = `${destination.upstream}, asked for by ${describeRef(destination.source)}`;
+  if (endpoints.length === 0) return `503: ${by}, has no endpoint to dial`;
+  return `served by ${by}, at ${endpoints.join(', ')}`;
+}
+
+function candidate({ ingress, field, hostname, match, upstream }: JudgedClaim): Candidate {
+  const claim = `${describeRef(refOf(ingress))} ${field}`;
+  return { claim, rule: describeClaim({ hostname, match }), upstream };
+}
+
+/** The claim that the matcher's answer came from: the best of those that won and match. */
+function isWinner(
+  claim: JudgedClaim,
+  decided: string | null,
+  path: string,
+  claims: readonly JudgedClaim[],
+): boolean {
+  if (claim.verdict.kind !== 'won' || claim.hostname !== decided || !applies(claim, path))
+    return false;
+  return !claims.some(
+    (other) =>
+      other.verdict.kind === 'won' &&
+      other.hostname === decided &&
+      applies(other, path) &&
+      rank(other.match) > rank(claim.match),
+  );
+}
+
+function applies({ match }: JudgedClaim, path: string): boolean {
+  if (match === null) return true;
+  if (match.type === 'Exact') return match.path === path;
+  return match.path === '/' || path === match.path || path.startsWith(`${match.path}/`);
+}
+
+function rank(match: PathMatch | null): number {
+  if (match === null) return -1;
+  return match.type === 'Exact' ? Number.POSITIVE_INFINITY : match.path.length;
+}
+
+function whyNot(
+  claim: JudgedClaim,
+  decided: string | null,
+  path: string,
+  winner: JudgedClaim | null | undefined,
+): string {
+  const { verdict, match, hostname } = claim;
+  switch (verdict.kind) {
+    case 'conflict':
+      return `${describeRef(refOf(verdict.winner.ingress))} claims the same and ${precedes(verdict.winner, claim)}`;
+    case 'same':
+      return `${describeRef(refOf(verdict.winner.ingress))} claims the same for the same Service and ${precedes(verdict.winner, claim)}`;
+    case 'foreign-host':
+      return `the host belongs to namespace ${verdict.owner} and hostOwnership is strict`;
+    case 'won':
+      break;
+    default:
+      return verdict satisfies never;
+  }
+  if (hostname !== decided)
+    return `host ${decided} is more specific, and a host never falls through`;
+  if (!applies(claim, path)) return `path ${path} does not match ${match?.type} ${match?.path}`;
+  if (match === null) return 'a default backend serves only what no path matches';
+  if (winner?.match?.type === 'Exact') return 'an Exact path comes before a Prefix';
+  return `the prefix ${winner?.match?.path} is longer`;
+}
