@@ -1,6 +1,7 @@
 import { PROBLEM_REASONS, type Problem } from '../snapshot/types.ts';
 import { FileSource } from '../syncer/files/file-source.ts';
 import { ClusterSource } from '../syncer/kubernetes/cluster-source.ts';
+import { loadKubeConfig } from '../syncer/kubernetes/kube-config.ts';
 import { describeRef } from '../syncer/kubernetes/objects.ts';
 import type { Logger } from '../syncer/log.ts';
 import type { StateSource } from '../syncer/source.ts';
@@ -36,7 +37,7 @@ export async function dev(paths: readonly string[], flags: DevFlags): Promise<vo
     adminToken: process.env.CAUSEWAY_ADMIN_TOKEN || null,
     echo: flags.echo ?? false,
     log: TERMINAL_LOGGER,
-    onWorkerLog: (text) => process.stderr.write(text),
+    onWorkerLog: (text) => console.error(text),
     onServed: (served) => {
       if (ready) {
         ready(served);
@@ -59,7 +60,8 @@ export async function dev(paths: readonly string[], flags: DevFlags): Promise<vo
 
 function sourceOf(paths: readonly string[], flags: DevFlags): StateSource {
   if (flags.kubeconfig !== undefined) {
-    return new ClusterSource({ kubeconfig: flags.kubeconfig, log: TERMINAL_LOGGER });
+    const kubeConfig = loadKubeConfig(flags.kubeconfig);
+    return new ClusterSource({ kubeConfig, logger: TERMINAL_LOGGER });
   }
   return new FileSource({ paths, nodeAddress: flags.nodeAddress });
 }

@@ -9,7 +9,7 @@ export interface Edge {
   /** Speaks HTTP/1.1 with absolute-form targets; see front.ts. */
   readonly worker: { readonly host: string; readonly port: number };
   readonly api: {
-    readonly baseURL: string;
+    readonly baseUrl: string;
     readonly token: string;
     readonly accountId: string;
     readonly namespaceId: string;
@@ -55,10 +55,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       host: '127.0.0.1',
       port: 0,
       log: new Log(LogLevel.ERROR),
-      handleRuntimeStdio: (stdout, stderr) => {
-        stdout.on('data', (chunk) => options.onLog(String(chunk)));
-        stderr.on('data', (chunk) => options.onLog(String(chunk)));
-      },
+      handleStructuredLogs: ({ message }) => options.onLog(message),
       ...(options.persist !== null && { defaultPersistRoot: options.persist }),
       workers: [
         {
@@ -97,7 +94,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   return {
     worker: { host: worker.hostname, port: Number(worker.port) },
     api: {
-      baseURL: `${api.origin}/client/v4`,
+      baseUrl: `${api.origin}/client/v4`,
       token: apiToken,
       accountId: ACCOUNT_ID,
       namespaceId: NAMESPACE_ID,

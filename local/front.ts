@@ -41,8 +41,8 @@ export async function startFront(
   });
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     const target = targetOf(request);
-    if (!target) return socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
-    relayUpgrade(request, socket, head, { ...worker, ...target });
+    if (target) relayUpgrade(request, socket, head, { ...worker, ...target });
+    else socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
   });
   const open = new Set<Socket>();
   server.on('connection', (socket: Socket) => {

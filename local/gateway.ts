@@ -1,11 +1,14 @@
 import { request } from 'node:http';
+import { SYSTEM_CLOCK } from '../syncer/clock.ts';
+import { CloudflareApi } from '../syncer/cloudflare/api.ts';
 import { D1Database } from '../syncer/cloudflare/d1-database.ts';
 import { KvStore } from '../syncer/cloudflare/kv-store.ts';
 import type { CompileOptions } from '../syncer/compile/options.ts';
 import { type Compilation, compile } from '../syncer/compile.ts';
 import type { Logger } from '../syncer/log.ts';
-import { Loop } from '../syncer/loop.ts';
+import { ReconcileLoop } from '../syncer/loop.ts';
 import { Publisher } from '../syncer/publish.ts';
+import { SecretText } from '../syncer/secret-text.ts';
 import type { StateSource } from '../syncer/source.ts';
 import { EchoServers } from './echo.ts';
 import { type Edge, startEdge } from './edge.ts';
@@ -57,16 +60,23 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const echo = new EchoServers((message) => log.warn({}, message));
   try {
     front = await startFront(edge.worker, options.listen);
-    const publisher = await startPublisher(edge, options);
-    const loop = new Loop({ source, log, run: () => run(publisher, edge, echo, options) });
+    const abort = new AbortController();
+    const publisher = await startPublisher(edge, options, abort.signal);
+    const loop = new ReconcileLoop({
+      source,
+      log,
+      clock: SYSTEM_CLOCK,
+      random: Math.random,
+      run: () => run(publisher, edge, echo, options),
+    });
     await loop.start();
     const { host } = options.listen;
     return {
       url: `http://${host.includes(':') ? `[${host}]` : host}:${front.port}`,
       edge,
       stop: async () => {
+        abort.abort();
         await loop.stop();
-        await source.stop();
         await front?.close();
         await echo.stop();
         await edge.stop();
@@ -80,13 +90,26 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-async function startPublisher(edge: Edge, { keys, log }: GatewayOptions): Promise<Publisher> {
+async function startPublisher(
+  { api: local }: Edge,
+  { keys, log }: GatewayOptions,
+  signal: AbortSignal,
+): Promise<Publisher> {
+  const api = new CloudflareApi({
+    baseUrl: local.baseUrl,
+    accountId: local.accountId,
+    token: new SecretText(local.token),
+    clock: SYSTEM_CLOCK,
+    random: Math.random,
+    signal,
+  });
   const publisher = new Publisher({
-    kv: new KvStore(edge.api),
-    d1: new D1Database(edge.api),
+    kv: new KvStore(api, local.namespaceId),
+    d1: new D1Database(api, local.databaseId),
     cluster: CLUSTER,
     publishedBy: `causeway dev, process ${process.pid}`,
     signingKey: keys?.privateKey ?? null,
+    now: Date.now,
     log,
   });
   await publisher.claim();

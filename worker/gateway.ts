@@ -3,12 +3,13 @@ import type { DialerName } from '../snapshot/types.ts';
 import { admin } from './admin.ts';
 import { type AnswerReason, answer } from './answers.ts';
 import { Balancer } from './balance.ts';
+import { clientResponse } from './client-response.ts';
 import type { Dialer } from './dial/dialer.ts';
 import { type ConnectFunction, socketDialer, vpcDialer } from './dial/socket.ts';
 import { UpstreamError } from './dial/upstream-error.ts';
 import { type Env, readSettings, type Settings } from './env.ts';
 import { forward } from './forward.ts';
-import { clientHeaders, upstreamHeaders } from './headers.ts';
+import { upstreamHeaders } from './headers.ts';
 import type { UpstreamRequest, UpstreamResponse } from './http1/message.ts';
 import { InvalidRequestError, RequestBodyError } from './http1/request-error.ts';
 import { newRequestId, type RequestId } from './request-id.ts';
@@ -16,6 +17,7 @@ import { parseRequestUrl, type RequestUrl } from './request-url.ts';
 import { matchPath, type Target } from './routing-table.ts';
 import { SnapshotCache } from './snapshot-cache.ts';
 import { SnapshotStore } from './snapshot-store.ts';
+import { isWebSocketRequest } from './websocket/handshake.ts';
 import { proxyWebSocket } from './websocket/proxy.ts';
 
 /** Everything an isolate keeps between requests. Made by the first one, which brings the bindings. */
@@ -106,7 +108,7 @@ async function serve(
   const send = (message: UpstreamRequest): Promise<UpstreamResponse> =>
     forward(message, upstream, dialers[upstream.dialer], balancer, settings);
   const message = upstreamRequest(request, url, requestId);
-  if (isWebSocket(request)) return proxyWebSocket(request, message, send, requestId, ctx);
+  if (isWebSocketRequest(request)) return proxyWebSocket(message, send, requestId, ctx);
   return clientResponse(await send(message), requestId);
 }
 
@@ -121,23 +123,6 @@ function upstreamRequest(request: Request, url: RequestUrl, requestId: RequestId
     contentLength: length === null ? null : Number(length),
     upgrade: null,
   };
-}
-
-/** Statuses that the Fetch standard gives no body; a `Response` refuses one. */
-const NULL_BODY = new Set([204, 205, 304]);
-
-function clientResponse(upstream: UpstreamResponse, requestId: RequestId): Response {
-  const headers = clientHeaders(upstream.headers, requestId);
-  return new Response(NULL_BODY.has(upstream.status) ? null : upstream.body, {
-    status: upstream.status,
-    headers,
-    // Encoded bodies pass as they are: without this workerd would encode them once more.
-    encodeBody: 'manual',
-  });
-}
-
-function isWebSocket(request: Request): boolean {
-  return request.headers.get('upgrade')?.toLowerCase() === 'websocket';
 }
 
 function reasonOf(error: unknown): AnswerReason {

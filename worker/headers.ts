@@ -1,4 +1,4 @@
-import { isHopByHopHeader, isReservedHeader } from './http1/header-names.ts';
+import { isReservedHeader } from './http1/header-names.ts';
 import type { Header } from './http1/message.ts';
 import type { RequestId } from './request-id.ts';
 import type { RequestUrl } from './request-url.ts';
@@ -47,24 +47,8 @@ export function upstreamHeaders(client: Headers, { url, requestId }: ClientFacts
   return headers;
 }
 
-/** The upstream's headers for the client: all but those about the connection between us. */
-export function clientHeaders(upstream: readonly Header[], requestId: RequestId): Headers {
-  const connection = upstream
-    .filter(([name]) => name.toLowerCase() === 'connection')
-    .map(([, value]) => value);
-  const named = connectionTokens(connection.length > 0 ? connection.join(',') : null);
-  const headers = new Headers();
-  for (const [name, value] of upstream) {
-    const lower = name.toLowerCase();
-    if (isHopByHopHeader(lower) || named?.has(lower)) continue;
-    headers.append(name, value);
-  }
-  headers.set('x-request-id', requestId.id);
-  return headers;
-}
-
 /** The header names that `Connection` declares to be for this hop only (RFC 9110 section 7.6.1). */
-function connectionTokens(value: string | null): ReadonlySet<string> | null {
+export function connectionTokens(value: string | null): ReadonlySet<string> | null {
   if (value === null) return null;
   const tokens = value.split(',').map((token) => token.trim().toLowerCase());
   return new Set(tokens.filter((token) => !END_TO_END.has(token)));
