@@ -1,0 +1,180 @@
+import type { KubeConfig } from '@kubernetes/client-node';
+import { type Clock, SYSTEM_CLOCK } from '../clock.ts';
+import { type ClusterState, clusterState } from '../cluster-state.ts';
+import type { Logger } from '../log.ts';
+import type { StateSource } from '../source.ts';
+import { ApiClient } from './api-client.ts';
+import { type AnnotationFilter, isRoutingAnnotation } from './entry.ts';
+import { ListWatch, type WatchCounters } from './list-watch.ts';
+import { ObjectStore } from './object-store.ts';
+import type { KubernetesKind } from './objects.ts';
+import { type Collection, RESOURCES } from './resource.ts';
+import { SecretWatches } from './secret-watches.ts';
+import type { WatchLimits } from './watch.ts';
+
+export interface ClusterSourceOptions {
+  readonly kubeConfig: KubeConfig;
+  readonly logger: Logger;
+  /** A kind that is left out counts as one without objects (Node, where node ports are not used). */
+  readonly kinds?: readonly KubernetesKind[];
+  /** `null`: all. */
+  readonly namespaces?: readonly string[] | null;
+  /** Annotations of Ingresses that fail it are dropped, and a change of them wakes nobody. */
+  readonly annotationFilter?: AnnotationFilter;
+  readonly timing?: WatchTiming;
+}
+
+export interface WatchTiming {
+  readonly clock: Clock;
+  /** From 0 to less than 1. */
+  readonly random: () => number;
+  readonly kinds: WatchLimits;
+  readonly secrets: WatchLimits;
+  readonly backOffMs: { readonly first: number; readonly last: number };
+  readonly steadyMs: number;
+  readonly secretPatienceMs: number;
+}
+
+/**
+ * A connection that has died without a word fails by TCP keep-alive after 25 s. Keep-alive does not
+ * see a server that hangs or a proxy that answers for it, and bookmarks come at no promised
+ * rhythm; so a watch of a kind ends by itself within 45 s, the next goes on from where it ended, and
+ * one that has not ended after 55 s is dead. That is one small request a kind in 45 s. Of Secrets
+ * there may be hundreds and their changes can wait, so theirs last longer.
+ */
+export const WATCH_TIMING: WatchTiming = {
+  clock: SYSTEM_CLOCK,
+  random: Math.random,
+  kinds: { timeoutSeconds: 45, silenceMs: 55_000 },
+  secrets: { timeoutSeconds: 270, silenceMs: 280_000 },
+  backOffMs: { first: 250, last: 30_000 },
+  steadyMs: 5_000,
+  secretPatienceMs: 5_000,
+};
+
+/** All watches of one kind together. */
+export interface KindStats extends Readonly<WatchCounters> {
+  readonly kind: KubernetesKind;
+  readonly objects: number;
+  readonly watches: number;
+  /** How many of them do not watch now, because of an error. */
+  readonly failing: number;
+  readonly synced: boolean;
+}
+
+/** The objects of a cluster, by list and watch. */
+export class ClusterSource implements StateSource {
+  readonly #options: Required<ClusterSourceOptions>;
+  readonly #client: ApiClient;
+  readonly #counters = new Map<KubernetesKind, WatchCounters>();
+  readonly #kindWatches: readonly ListWatch[];
+  readonly #secrets: SecretWatches;
+  #onChange: () => void = () => {};
+
+  constructor(options: ClusterSourceOptions) {
+    this.#options = {
+      kinds: Object.keys(RESOURCES) as KubernetesKind[],
+      namespaces: null,
+      annotationFilter: isRoutingAnnotation,
+      timing: WATCH_TIMING,
+      ...options,
+    };
+    const { kinds, timing } = this.#options;
+    this.#client = new ApiClient(options.kubeConfig);
+    for (const kind of kinds) this.#counters.set(kind, { restarts: 0, lists: 0, lastError: null });
+    this.#secrets = new SecretWatches({
+      clock: timing.clock,
+      patienceMs: timing.secretPatienceMs,
+      makeWatch: (namespace, name) => this.#makeWatch({ kind: 'Secret', namespace, name }),
+      onChange: () => this.#onChange(),
+    });
+    this.#kindWatches = kinds
+      .filter((kind) => kind !== 'Secret')
+      .flatMap((kind) => this.#collections(kind))
+      .map((collection) => this.#makeWatch(collection));
+  }
+
+  /** Returns at once, whether or not the server can be reached. */
+  async start(onChange: () => void): Promise<void> {
+    this.#onChange = onChange;
+    for (const watch of this.#kindWatches) watch.start();
+  }
+
+  /**
+   * Whether every kind, and every Secret that an Ingress names, was listed once. It turns false again
+   * for a moment, a few seconds at most, while a newly named Secret is asked for.
+   */
+  get synced(): boolean {
+    return this.#kindsSynced() && this.#secrets.ready;
+  }
+
+  state(): ClusterState {
+    const stores = this.#watches().map((watch) => watch.store);
+    return clusterState(
+      stores.flatMap((store) => [...store.objects()]),
+      stores.flatMap((store) => [...store.problems()]),
+    );
+  }
+
+  stats(): readonly KindStats[] {
+    return [...this.#counters].map(([kind, counters]) => {
+      const watches = this.#watches().filter((watch) => watch.collection.kind === kind);
+      return {
+        kind,
+        objects: watches.reduce((sum, watch) => sum + watch.store.size, 0),
+        watches: watches.length,
+        failing: watches.filter((watch) => watch.failure !== null).length,
+        synced: watches.every((watch) => watch.answered),
+        ...counters,
+      };
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#onChange = () => {};
+    await Promise.all(this.#kindWatches.map((watch) => watch.stop()));
+    await this.#secrets.stop();
+    this.#client.close();
+  }
+
+  #watches(): ListWatch[] {
+    return [...this.#kindWatches, ...this.#secrets.watches];
+  }
+
+  #kindsSynced(): boolean {
+    return this.#kindWatches.every((watch) => watch.answered);
+  }
+
+  #collections(kind: KubernetesKind): Collection[] {
+    const { namespaces } = this.#options;
+    if (namespaces === null || !RESOURCES[kind].namespaced) {
+      return [{ kind, namespace: null, name: null }];
+    }
+    return [...new Set(namespaces)].map((namespace) => ({ kind, namespace, name: null }));
+  }
+
+  #makeWatch(collection: Collection): ListWatch {
+    const { logger, annotationFilter, timing, kinds } = this.#options;
+    const { kind } = collection;
+    const refersToSecrets = kind === 'Ingress' && kinds.includes('Secret');
+    const store = new ObjectStore(
+      refersToSecrets ? (before, after) => this.#secrets.refer(before, after) : undefined,
+    );
+    const context = {
+      ...timing,
+      client: this.#client,
+      logger,
+      annotationFilter,
+      limits: kind === 'Secret' ? timing.secrets : timing.kinds,
+    };
+    const counters = this.#counters.get(kind) ?? { restarts: 0, lists: 0, lastError: null };
+    return new ListWatch(collection, store, context, counters, () => this.#note());
+  }
+
+  /** Something changed, or was answered for the first time. */
+  #note(): void {
+    this.#secrets.settle();
+    if (this.synced) this.#secrets.limitPatience();
+    this.#onChange();
+  }
+}
