@@ -17,6 +17,8 @@ const STATES_MAX = 10_000;
 
 export class Balancer {
   readonly #states = new Map<string, EndpointState>();
+  /** The states of an upstream's endpoints, looked up once for each version of it. */
+  readonly #byUpstream = new WeakMap<Upstream, readonly EndpointState[]>();
 
   /**
    * Picks an endpoint that is not in `tried`: the less busy one of two drawn at random (power of
@@ -28,16 +30,18 @@ export class Balancer {
     nowMs: number,
     random: () => number,
   ): EndpointState | null {
-    const untried = upstream.endpoints
-      .map((endpoint) => this.#state(endpoint))
-      .filter((state) => !tried.includes(state));
-    const awake = untried.filter((state) => state.ejectedUntilMs <= nowMs);
-    const choices = awake.length > 0 ? awake : untried;
-    const first = choices[Math.floor(random() * choices.length)];
-    if (!first || choices.length === 1) return first ?? null;
-    const rest = choices.filter((state) => state !== first);
-    const second = rest[Math.floor(random() * rest.length)];
-    return second && second.inFlight < first.inFlight ? second : first;
+    const states = this.#statesOf(upstream);
+    const isUsable = (state: EndpointState) =>
+      state.ejectedUntilMs <= nowMs && !tried.includes(state);
+    const drawn = lessBusyOfTwo(states, random);
+    // Nearly always good; only when something has failed are all endpoints looked at.
+    if (drawn && isUsable(drawn)) return drawn;
+    const usable = states.filter(isUsable);
+    if (usable.length > 0) return lessBusyOfTwo(usable, random);
+    return lessBusyOfTwo(
+      states.filter((state) => !tried.includes(state)),
+      random,
+    );
   }
 
   connected(state: EndpointState): void {
@@ -49,6 +53,15 @@ export class Balancer {
     const restMs = Math.min(EJECTION_MS_BASE * 2 ** state.failures, EJECTION_MS_MAX);
     state.failures += 1;
     state.ejectedUntilMs = nowMs + restMs;
+  }
+
+  #statesOf(upstream: Upstream): readonly EndpointState[] {
+    let states = this.#byUpstream.get(upstream);
+    if (!states) {
+      states = upstream.endpoints.map((endpoint) => this.#state(endpoint));
+      this.#byUpstream.set(upstream, states);
+    }
+    return states;
   }
 
   #state(endpoint: Endpoint): EndpointState {
@@ -66,4 +79,17 @@ export class Balancer {
       if (state.inFlight === 0 && state.failures === 0) this.#states.delete(key);
     }
   }
+}
+
+function lessBusyOfTwo(
+  states: readonly EndpointState[],
+  random: () => number,
+): EndpointState | null {
+  const count = states.length;
+  const index = Math.floor(random() * count);
+  const first = states[index];
+  if (!first || count === 1) return first ?? null;
+  // Another than the first, each with the same chance.
+  const second = states[(index + 1 + Math.floor(random() * (count - 1))) % count];
+  return second && second.inFlight < first.inFlight ? second : first;
 }
