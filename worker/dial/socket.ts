@@ -1,5 +1,6 @@
 import { classifyAddress, isForbidden, isRefusedInProduction } from '../../snapshot/address.ts';
 import type { Endpoint } from '../../snapshot/types.ts';
+import { Deadline } from './deadline.ts';
 import type { Connection, Dialer } from './dialer.ts';
 import { DialError } from './upstream-error.ts';
 
@@ -74,18 +75,17 @@ function dialledHostname(endpoint: Endpoint, policy: AddressPolicy): string {
 async function opened(socket: RawSocket, endpoint: Endpoint, timeoutMs: number): Promise<void> {
   // Nobody else waits for it, and a refused connection rejects it too.
   socket.closed.catch(() => {});
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), timeoutMs);
-  });
+  const deadline = new Deadline(timeoutMs);
+  deadline.start();
   try {
+    const late = deadline.expired.then(() => 'late');
     if ((await Promise.race([socket.opened, late])) !== 'late') return;
   } catch (error) {
     throw dialError('refused', endpoint, error);
   } finally {
-    clearTimeout(timer);
+    deadline.stop();
   }
-  closeQuietly(socket);
+  void closeQuietly(socket);
   // A runtime that cannot close what is not yet open closes it when it opens.
   socket.opened.then(
     () => closeQuietly(socket),
