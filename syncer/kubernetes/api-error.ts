@@ -40,5 +40,7 @@ export class ApiError extends Error {
 /** One line about anything that was thrown. */
 export function describeError(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(describeError).join('; ');
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  // What Node says when a connection ends in the middle of an answer.
+  return error.message === 'aborted' ? 'the connection broke' : error.message;
 }

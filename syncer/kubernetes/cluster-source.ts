@@ -24,13 +24,17 @@ export interface ClusterSourceOptions {
   readonly timing?: WatchTiming;
 }
 
+interface WatchPace {
+  readonly limits: WatchLimits;
+  readonly backOffMs: { readonly first: number; readonly last: number };
+}
+
 export interface WatchTiming {
   readonly clock: Clock;
   /** From 0 to less than 1. */
   readonly random: () => number;
-  readonly kinds: WatchLimits;
-  readonly secrets: WatchLimits;
-  readonly backOffMs: { readonly first: number; readonly last: number };
+  readonly kinds: WatchPace;
+  readonly secrets: WatchPace;
   readonly steadyMs: number;
   readonly secretPatienceMs: number;
 }
@@ -39,15 +43,21 @@ export interface WatchTiming {
  * A connection that has died without a word fails by TCP keep-alive after 25 s. Keep-alive does not
  * see a server that hangs or a proxy that answers for it, and bookmarks come at no promised
  * rhythm; so a watch of a kind ends by itself within 45 s, the next goes on from where it ended, and
- * one that has not ended after 55 s is dead. That is one small request a kind in 45 s. Of Secrets
- * there may be hundreds and their changes can wait, so theirs last longer.
+ * one that is silent for 55 s is dead. That is one small request a kind in 45 s. Of Secrets there may
+ * be hundreds and their changes can wait: theirs last longer, and a server that is away is asked less
+ * often.
  */
 export const WATCH_TIMING: WatchTiming = {
   clock: SYSTEM_CLOCK,
   random: Math.random,
-  kinds: { timeoutSeconds: 45, silenceMs: 55_000 },
-  secrets: { timeoutSeconds: 270, silenceMs: 280_000 },
-  backOffMs: { first: 250, last: 30_000 },
+  kinds: {
+    limits: { timeoutSeconds: 45, silenceMs: 55_000 },
+    backOffMs: { first: 250, last: 5_000 },
+  },
+  secrets: {
+    limits: { timeoutSeconds: 270, silenceMs: 280_000 },
+    backOffMs: { first: 250, last: 30_000 },
+  },
   steadyMs: 5_000,
   secretPatienceMs: 5_000,
 };
@@ -162,10 +172,10 @@ export class ClusterSource implements StateSource {
     );
     const context = {
       ...timing,
+      ...(kind === 'Secret' ? timing.secrets : timing.kinds),
       client: this.#client,
       logger,
       annotationFilter,
-      limits: kind === 'Secret' ? timing.secrets : timing.kinds,
     };
     const counters = this.#counters.get(kind) ?? { restarts: 0, lists: 0, lastError: null };
     return new ListWatch(collection, store, context, counters, () => this.#note());

@@ -2,13 +2,14 @@ import type { Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { ApiClient } from './api-client.ts';
 import { discoverApiVersion } from './api-discovery.ts';
-import { ApiError, describeError } from './api-error.ts';
+import { ApiError } from './api-error.ts';
 import { BackOff } from './back-off.ts';
 import type { Decoded } from './decode.ts';
 import { type AnnotationFilter, decodeEntry, keyOf } from './entry.ts';
 import { readList } from './list.ts';
 import type { ObjectStore } from './object-store.ts';
-import { type Collection, describeCollection, RESOURCES, resourceName } from './resource.ts';
+import { Outage, type Verb } from './outage.ts';
+import { type Collection, RESOURCES, resourceName } from './resource.ts';
 import { openWatch, WatchBroken, type WatchEvent, type WatchLimits } from './watch.ts';
 
 export interface ListWatchContext {
@@ -31,7 +32,6 @@ export interface WatchCounters {
   lastError: string | null;
 }
 
-type Verb = 'list' | 'watch';
 interface Position {
   readonly apiVersion: string;
   resourceVersion: string;
@@ -50,12 +50,10 @@ export class ListWatch {
   readonly #counters: WatchCounters;
   readonly #onChange: () => void;
   readonly #backOff: BackOff;
+  readonly #outage: Outage;
   readonly #abort = new AbortController();
   #position: Position | null = null;
   #answered = false;
-  #failure: string | null = null;
-  /** The failure that was logged last and is not over. */
-  #warning: string | null = null;
   #watchingSince: number | null = null;
   #hadEvent = false;
   #running: Promise<void> = Promise.resolve();
@@ -74,6 +72,7 @@ export class ListWatch {
     this.#counters = counters;
     this.#onChange = onChange;
     this.#backOff = new BackOff(context.backOffMs.first, context.backOffMs.last, context.random);
+    this.#outage = new Outage(collection, context.logger);
   }
 
   start(): void {
@@ -95,7 +94,7 @@ export class ListWatch {
 
   /** Why it is not watching now; `null` when it is. */
   get failure(): string | null {
-    return this.#failure;
+    return this.#outage.error;
   }
 
   async #run(): Promise<void> {
@@ -155,7 +154,7 @@ export class ListWatch {
       this.#abort.signal,
     );
     this.#watchingSince = clock.now();
-    this.#noteRecovery();
+    this.#outage.end();
     for await (const event of events) {
       this.#apply(event, apiVersion);
       position.resourceVersion = event.resourceVersion;
@@ -182,7 +181,7 @@ export class ListWatch {
     // The time limit we asked for: the next watch goes on at once where this one ended.
     if (failure === null && steady) return;
     this.#counters.restarts += 1;
-    if (failure !== null) this.#noteFailure(failure, verb);
+    if (failure !== null) this.#fail(failure, verb);
     if (this.#mustList(failure)) this.#position = null;
     const retryAfterMs = failure instanceof ApiError ? failure.retryAfterMs : 0;
     await clock.sleep(Math.max(this.#backOff.next(), retryAfterMs), this.#abort.signal);
@@ -203,44 +202,16 @@ export class ListWatch {
     return failure !== null && this.#backOff.failures > 0;
   }
 
-  #noteFailure(failure: unknown, verb: Verb): void {
+  #fail(failure: unknown, verb: Verb): void {
     const { kind, name } = this.collection;
+    this.#outage.fail(failure, verb);
+    this.#counters.lastError = this.#outage.error;
     const status = failure instanceof ApiError ? failure.status : 0;
-    this.#failure = describeError(failure);
-    this.#counters.lastError = this.#failure;
     const isAbsent =
       (name !== null && (status === 403 || status === 404)) ||
       (RESOURCES[kind].optional && status === 404);
-    if (isAbsent && !this.#answered) {
-      this.#answered = true;
-      this.#onChange();
-    }
-    // An expired history is the normal end of a long silence. That the server is away or busy, a
-    // thousand watches of single objects need not say after those of the kinds.
-    const isNews = name === null ? status !== 410 : [401, 403, 404].includes(status);
-    if (isNews && `${verb} ${this.#failure}` !== this.#warning)
-      this.#warn(this.#failure, status, verb);
-  }
-
-  #warn(error: string, status: number, verb: Verb): void {
-    const { kind, namespace, name } = this.collection;
-    const what = describeCollection(this.collection);
-    const message =
-      status === 403
-        ? `may not ${verb} ${what}: allow get, list and watch on ${RESOURCES[kind].plural} to the ` +
-          "syncer's ServiceAccount (see deploy/); it then goes on by itself"
-        : `cannot ${verb} ${what}; trying again`;
-    this.#warning = `${verb} ${error}`;
-    const fields = { verb, resource: resourceName(kind), namespace, name, error };
-    this.#context.logger.warn(fields, message);
-  }
-
-  #noteRecovery(): void {
-    this.#failure = null;
-    if (this.#warning === null) return;
-    this.#warning = null;
-    const { kind, namespace, name } = this.collection;
-    const fields = { resource: resourceName(kind), namespace, name };
-    this.#context.logger.info(fields, `watching ${describeCollection(this.collection)} again`);
+    if (!isAbsent || this.#answered) return;
+    this.#answered = true;
+    this.#onChange();
   }
 }

@@ -158,6 +158,8 @@ describe('Secrets', () => {
       if (call.name === 'absent') call.page([], '10');
       else call.refuse(403, 'Forbidden');
     }
+    (await server.next('list', 'secrets')).refuse(403, 'Forbidden');
+    await log.written.until(() => log.lines.length > 0);
     await changes.until(() => source.synced);
     expect(source.state().secrets).toEqual([]);
     expect(log.lines).toMatchObject([

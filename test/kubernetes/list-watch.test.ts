@@ -302,6 +302,22 @@ describe('a server in trouble', () => {
     expect(watch.store.size).toBe(0);
   });
 
+  test('tells of an outage once, whatever its errors', async () => {
+    const { call } = await watchingA();
+    call.reset();
+    (await nextWatch()).refuse(503, 'ServiceUnavailable');
+    // A server that starts refuses everybody until it has read its rules.
+    (await nextList()).refuse(403, 'Forbidden');
+    (await nextList()).reset();
+    (await nextList()).page([], '20');
+    (await nextWatch()).accept();
+    await log.written.until(() => log.lines.length === 2);
+    expect(log.lines).toMatchObject([
+      { level: 'warn', fields: { error: 'the connection broke' } },
+      { level: 'info', message: 'watching services in all namespaces again' },
+    ]);
+  });
+
   test('a slow list leaves what was there', async () => {
     const { watch, call } = await watchingA();
     call.expired().end();
@@ -331,6 +347,8 @@ describe('a server that refuses', () => {
     list.page([service('a', '1')], '10');
     (await nextWatch()).refuse(403, 'Forbidden');
     // Lists instead of watches, the best that can be had.
+    (await nextList()).page([service('a', '1')], '10');
+    (await nextWatch()).refuse(403, 'Forbidden');
     await nextList();
     expect(watch.answered).toBe(true);
     expect(log.lines[1]).toMatchObject({ fields: { verb: 'watch' } });
@@ -343,6 +361,7 @@ describe('a server that refuses', () => {
     expect(call.path).toBe('/api/v1/namespaces/shop/secrets');
     expect(call.query.get('fieldSelector')).toBe('metadata.name=tls');
     call.refuse(status, 'Refused');
+    (await server.next('list', 'secrets')).refuse(status, 'Refused');
     const again = await server.next('list', 'secrets');
     expect(watch.answered).toBe(true);
     expect(changes.count).toBe(1);
