@@ -1,9 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import type { RequestListener } from 'node:http';
+import { createServer as createProxy, type RequestListener } from 'node:http';
 import { createServer, type Server, type ServerOptions } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -184,6 +184,28 @@ test('the path of the server address is kept', async () => {
   const cluster = { 'certificate-authority': 'ca.crt' };
   const client = clientOf(loadKubeConfig(kubeconfigFile(server, cluster, { token: 't' })));
   expect(await get(client)).toMatchObject({ url: '/k8s/clusters/c-1/api/v1/nodes?limit=1' });
+});
+
+test('a proxy of the kubeconfig is used, and trusted with nothing', async () => {
+  const server = await listen(echo);
+  const tunnels: string[] = [];
+  const proxy = createProxy();
+  proxy.on('connect', (request, downstream: Socket) => {
+    tunnels.push(request.url ?? '');
+    const upstream = connect(Number(new URL(server).port), '127.0.0.1', () => {
+      downstream.write('HTTP/1.1 200 OK\r\n\r\n');
+      downstream.pipe(upstream).pipe(downstream);
+    });
+    for (const socket of [upstream, downstream]) socket.on('error', () => {});
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const proxyUrl = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const cluster = { 'certificate-authority': 'ca.crt', 'proxy-url': proxyUrl };
+  const client = clientOf(loadKubeConfig(kubeconfigFile(server, cluster, { token: 't' })));
+  expect(await get(client)).toMatchObject({ authorization: 'Bearer t' });
+  expect(tunnels).toEqual([new URL(server).host]);
+  client.close();
+  proxy.close();
 });
 
 test('calls one after the other share a connection', async () => {
