@@ -49,8 +49,8 @@ const router = Router<IRequest, Args>({
   .put(`${KV}/values/:key`, (request, env) =>
     putValue(request, env, decodeURIComponent(request.params.key ?? '')),
   )
-  .post(`${D1}/query`, (request, env) => runStatements(request, env, 'query'))
-  .post(`${D1}/raw`, (request, env) => runStatements(request, env, 'raw'))
+  .post(`${D1}/query`, (request, env, fault) => runStatements(request, env, 'query', runMax(fault)))
+  .post(`${D1}/raw`, (request, env, fault) => runStatements(request, env, 'raw', runMax(fault)))
   .all('*', (request) => {
     throw new ApiError(
       404,
@@ -86,4 +86,8 @@ function checkDatabase({ params }: IRequest, env: Env): void {
 
 function failing(fault: FaultResponse | null): number {
   return fault?.kind === 'partial' ? fault.failing : 0;
+}
+
+function runMax(fault: FaultResponse | null): number {
+  return fault?.kind === 'prefix' ? fault.statements : Number.POSITIVE_INFINITY;
 }

@@ -134,11 +134,19 @@ async function send(
     redirect: 'manual',
     signal: AbortSignal.any(signals),
   });
-  const body = await answer.arrayBuffer();
+  const body = await answer.text();
+  if (answer.ok && !isSuccess(body)) {
+    // A proxy's login page, for one: taken for a success it would lose what was to be written.
+    throw new Error(`${answer.status} with something that is no answer of the API`);
+  }
   const { status, statusText } = answer;
-  return new Response(body.byteLength > 0 ? body : null, {
-    status,
-    statusText,
-    headers: answer.headers,
-  });
+  return new Response(body || null, { status, statusText, headers: answer.headers });
+}
+
+function isSuccess(body: string): boolean {
+  try {
+    return (JSON.parse(body) as { success?: unknown } | null)?.success === true;
+  } catch {
+    return false;
+  }
 }

@@ -60,7 +60,8 @@ export class KvStore {
         account_id: this.#api.accountId,
         namespace_id: this.#namespaceId,
         value,
-        ...(metadata && { metadata }),
+        // The SDK would make a form field of each property; the API reads one field of JSON.
+        ...(metadata && { metadata: JSON.stringify(metadata) }),
       }),
     );
   }
