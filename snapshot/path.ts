@@ -17,7 +17,8 @@ export function canonicalRulePath(
     return { error: 'must not contain "." or ".." as a segment' };
   }
   if (!path.isWellFormed()) return { error: 'is not well-formed Unicode' };
-  return { path: new URL(`http://host${path}`).pathname };
+  // The URL standard drops a space at the end; in a request it stands as %20.
+  return { path: new URL(`http://host${path.replaceAll(' ', '%20')}`).pathname };
 }
 
 /** `Prefix` ignores a trailing slash in the rule (networking.k8s.io/v1 `PathTypePrefix`). */
