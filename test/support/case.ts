@@ -80,5 +80,19 @@ export function goldenText({ snapshot, problems, ignored, tls }: Compilation): s
     ...(certificates.length > 0 && { certificates }),
   };
   // Messages name files; where the repository lies is nobody's business.
-  return `${JSON.stringify(golden, null, 2).replaceAll(FOLDER, '')}\n`;
+  return `${readable(golden, '').replaceAll(FOLDER, '')}\n`;
+}
+
+/** JSON with everything on one line that fits on one. */
+function readable(value: unknown, indent: string): string {
+  const line = JSON.stringify(value);
+  if (line.length + indent.length <= 100 || typeof value !== 'object' || value === null) {
+    return line;
+  }
+  const inner = `${indent}  `;
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  const members = Array.isArray(value)
+    ? value.map((item) => readable(item, inner))
+    : Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${readable(item, inner)}`);
+  return `${open}\n${inner}${members.join(`,\n${inner}`)}\n${indent}${close}`;
 }
