@@ -40,7 +40,7 @@ export function compile(state: ClusterState, options: CompileOptions): Compilati
   const asked = ours.map((ingress) => claimsOf(ingress, options, problems));
   const upstreams = new Upstreams(state, options, problems);
   const claims = judge(
-    asked.flatMap((it) => it.claims),
+    asked,
     ({ backend, ingress, field }) =>
       upstreams.resolve(ingress.namespace, backend.service, backend.port, refOf(ingress), field),
     options,

@@ -19,6 +19,7 @@ export interface Claim {
 }
 
 export interface IngressClaims {
+  readonly ingress: Ingress;
   readonly claims: readonly Claim[];
   /** Every host the Ingress names, also those for which it has no usable path. */
   readonly hosts: readonly Hostname[];
@@ -39,7 +40,7 @@ export function claimsOf(
     claims.push(...pathClaims(rule, index, hostname, ingress, problems));
   }
   claims.push(...defaultBackendClaims(ingress, [...hosts], options, problems));
-  return { claims, hosts: [...hosts] };
+  return { ingress, claims, hosts: [...hosts] };
 }
 
 function hostnameOf(rule: IngressRule, field: string, ingress: Ingress, problems: Problems) {

@@ -1,6 +1,6 @@
 import type { Hostname } from '../../snapshot/types.ts';
 import { describeRef, refOf } from '../kubernetes/objects.ts';
-import type { Claim } from './claims.ts';
+import type { Claim, IngressClaims } from './claims.ts';
 import type { CompileOptions } from './options.ts';
 import type { Problems } from './problems.ts';
 
@@ -19,20 +19,20 @@ export type Verdict =
   | { readonly kind: 'foreign-host'; readonly owner: string };
 
 /**
- * Decides between claims to the same host and path. `claims` come oldest Ingress first, and the
- * first one keeps what it claims; neither loser nor winner goes without a word.
+ * Decides between claims to the same host and path. What is asked for comes oldest Ingress first,
+ * and the first keeps what it claims; neither loser nor winner goes without a word.
  */
 export function judge(
-  claims: readonly Claim[],
+  asked: readonly IngressClaims[],
   upstreamOf: (claim: Claim) => string,
   options: CompileOptions,
   problems: Problems,
 ): readonly JudgedClaim[] {
-  const owners = new Map<Hostname, string>();
+  const owners = hostOwners(asked);
   const winners = new Map<string, JudgedClaim>();
+  const claims = asked.flatMap((it) => it.claims);
   return claims.map((claim) => {
     const owner = owners.get(claim.hostname) ?? claim.ingress.namespace;
-    owners.set(claim.hostname, owner);
     const upstream = upstreamOf(claim);
     if (options.hostOwnership === 'strict' && owner !== claim.ingress.namespace) {
       reportForeignHost(claim, owner, problems);
@@ -51,6 +51,20 @@ export function judge(
     reportConflict(claim, upstream, winner, problems);
     return { ...claim, upstream, verdict: { kind: 'conflict', winner } };
   });
+}
+
+/**
+ * The namespace that named a host first, also if nothing of what it asked for there can be served:
+ * a mistake of the owner must not give its host away.
+ */
+function hostOwners(asked: readonly IngressClaims[]): ReadonlyMap<Hostname, string> {
+  const owners = new Map<Hostname, string>();
+  for (const { ingress, hosts, claims } of asked) {
+    for (const host of [...hosts, ...claims.map((claim) => claim.hostname)]) {
+      if (!owners.has(host)) owners.set(host, ingress.namespace);
+    }
+  }
+  return owners;
 }
 
 /** `Prefix example.com/a`, `the default backend of example.com`. */
