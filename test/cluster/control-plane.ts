@@ -96,8 +96,12 @@ export class ControlPlane {
     const certificate = join(this.#dir, 'apiserver.crt');
     await this.#until('the API server', this.#apiServer, async () => {
       if (!existsSync(certificate)) return false;
-      this.#api ??= new KubernetesApi(this.server, this.certificateAuthority, this.#tokens.admin);
-      return this.#api.isReady();
+      const { server, certificateAuthority } = this;
+      const api = this.#api ?? new KubernetesApi(server, certificateAuthority, this.#tokens.admin);
+      const isReady = await api.isReady();
+      // Kept only once it works: the server may have been in the middle of writing its certificate.
+      if (isReady) this.#api = api;
+      return isReady;
     });
   }
 
