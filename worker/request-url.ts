@@ -5,7 +5,7 @@ export interface RequestUrl {
   readonly authority: string;
   /** Absolute, without dot segments or backslashes. */
   readonly path: string;
-  /** With its `?`, byte for byte; empty when there is none. */
+  /** With its `?`; byte for byte as far as bytes may stand there; empty when there is none. */
   readonly search: string;
 }
 
@@ -13,6 +13,8 @@ export interface RequestUrl {
 const PLAIN_PATH = /^[A-Za-z0-9\-._~!$&'()*+,;=:@%/|[\]]*$/;
 /** A segment that is `.` or `..`, in any spelling. */
 const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:\/|$)/i;
+/** What may not stand in a request line; workerd lets UTF-8 through. */
+const NOT_VISIBLE = /[^\x21-\x7e]+/g;
 
 /**
  * Takes apart `Request.url`. workerd hands the request line over as the client wrote it, so dot
@@ -32,10 +34,15 @@ export function parseRequestUrl(url: string): RequestUrl | null {
   if (slash < 0 || slash > query) slash = query;
   const authority = url.slice(start, slash);
   if (authority === '') return null;
-  const search = url.slice(query, end);
+  const search = url.slice(query, end).replace(NOT_VISIBLE, percentEncoded);
   const raw = slash === query ? '/' : url.slice(slash, query);
   if (PLAIN_PATH.test(raw) && !DOT_SEGMENT.test(raw)) {
     return { scheme, authority, path: raw, search };
   }
   return { scheme, authority, path: new URL(`http://host${raw}`).pathname, search };
+}
+
+/** As in a path, in which `é` and `%C3%A9` are one. */
+function percentEncoded(text: string): string {
+  return encodeURIComponent(text.toWellFormed());
 }
