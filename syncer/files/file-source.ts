@@ -94,7 +94,7 @@ export class FileSource implements StateSource {
       const stamp = stampOf(file);
       if (before?.stamp === stamp) continue;
       try {
-        this.#contents.set(file, decodeFile(readManifest(file), stamp, before));
+        this.#contents.set(file, decodeFile(file, stamp, before));
       } catch (error) {
         if (!(error instanceof ManifestError)) throw error;
         onBroken(error, file);
@@ -162,14 +162,10 @@ function stampOf(file: string): string {
   return `${mtimeMs} ${size} ${ino}`;
 }
 
-function decodeFile(
-  raw: readonly unknown[],
-  stamp: string,
-  before: FileContent | undefined,
-): FileContent {
+function decodeFile(file: string, stamp: string, before: FileContent | undefined): FileContent {
   const objects: KubernetesObject[] = [];
   const problems: Problem[] = [];
-  for (const item of raw) {
+  for (const item of readManifest(file)) {
     const decoded = decodeObject(item);
     if (decoded.ok) {
       objects.push(...decoded.objects);
@@ -180,7 +176,7 @@ function decodeFile(
     const lastGood = before?.objects.filter((it) => describeRef(refOf(it)) === name) ?? [];
     objects.push(...lastGood);
     const suffix = lastGood.length > 0 ? '; its last good form serves on' : '; it is not served';
-    problems.push({ ...problem, message: problem.message + suffix });
+    problems.push({ ...problem, message: `${file}: ${problem.message}${suffix}` });
   }
   return { stamp, objects, problems };
 }

@@ -30,10 +30,13 @@ const CLUSTER_SCOPED = new Set(['IngressClass', 'Node']);
  * exception.
  */
 export function decodeObject(raw: unknown): Decoded {
+  const type = v.safeParse(schema.type, raw);
+  if (!type.success) return invalid(raw, type.issues);
+  const decoder = DECODERS.get(kindOf(type.output));
+  // Before its metadata is read: that of a stranger (a Kustomization has none) need not be ours.
+  if (!decoder) return { ok: true, objects: [] };
   const header = v.safeParse(schema.header, raw);
   if (!header.success) return invalid(raw, header.issues);
-  const decoder = DECODERS.get(kindOf(header.output));
-  if (!decoder) return { ok: true, objects: [] };
   const { kind, metadata } = header.output;
   const meta = {
     namespace: CLUSTER_SCOPED.has(kind) ? '' : metadata.namespace || 'default',
@@ -50,7 +53,7 @@ export function decodeObject(raw: unknown): Decoded {
 }
 
 /** `Ingress.networking.k8s.io`, without the version; the core group has no suffix. */
-function kindOf({ apiVersion, kind }: Header): string {
+function kindOf({ apiVersion, kind }: Pick<Header, 'apiVersion' | 'kind'>): string {
   const slash = apiVersion.indexOf('/');
   return slash < 0 ? kind : `${kind}.${apiVersion.slice(0, slash)}`;
 }
@@ -71,14 +74,14 @@ function decodeIngressClass(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
     {
       kind: 'IngressClass' as const,
       ...meta,
-      controller: v.parse(schema.ingressClassSpec, raw.spec ?? {}).controller,
+      controller: v.parse(schema.ingressClass, raw).spec.controller,
       isDefault: metadata.annotations['ingressclass.kubernetes.io/is-default-class'] === 'true',
     },
   ];
 }
 
 function decodeIngress(raw: Raw, { apiVersion, metadata }: Header, meta: ObjectMeta) {
-  const spec = v.parse(schema.ingressSpec, raw.spec ?? {});
+  const { spec } = v.parse(schema.ingress, raw);
   const old = apiVersion !== 'networking.k8s.io/v1';
   const fallback = (old ? spec.backend : spec.defaultBackend) ?? null;
   const rules = spec.rules.map((rule, r) => ({
@@ -114,7 +117,7 @@ function pathType(value: string, field: string): IngressPathType {
   );
 }
 
-type RawBackend = NonNullable<v.InferOutput<typeof schema.ingressSpec>['defaultBackend']>;
+type RawBackend = v.InferOutput<typeof schema.backend>;
 
 function decodeBackend(backend: RawBackend, old: boolean, field: string): IngressBackend {
   if (backend.resource) {
@@ -146,7 +149,7 @@ function oldPort(port: string | number): ServicePortRef {
 }
 
 function decodeService(raw: Raw, _header: Header, meta: ObjectMeta) {
-  const { ports, selector, ...spec } = v.parse(schema.serviceSpec, raw.spec ?? {});
+  const { ports, selector, ...spec } = v.parse(schema.service, raw).spec;
   return [
     {
       kind: 'Service' as const,
@@ -242,8 +245,32 @@ function timestamp(value: string | Date | null | undefined): number {
 
 function invalid(raw: unknown, issues: readonly v.BaseIssue<unknown>[]): Decoded {
   const [issue] = issues;
-  const path = issue ? v.getDotPath(issue as v.BaseIssue<unknown>) : null;
-  return invalidObject(raw, `${path ? `${path}: ` : ''}${issue?.message ?? 'is not an object'}`);
+  const field = issue ? fieldOf(issue) : '';
+  // What a Secret holds instead may be the secret: only what should be there is said.
+  const quotes = typeof raw === 'object' && (raw as { kind?: unknown } | null)?.kind !== 'Secret';
+  return invalidObject(raw, `${field} ${issue ? whatIsWrong(issue, quotes) : 'is invalid'}`);
+}
+
+/** `spec.rules[0].http.paths[2].backend`. */
+function fieldOf({ path }: v.BaseIssue<unknown>): string {
+  if (!path) return 'the document';
+  const steps = path.map(({ key }) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`));
+  return steps.join('').slice(1);
+}
+
+const WORDS: ReadonlyMap<string, string> = new Map([
+  ['Array', 'a list'],
+  ['Object', 'an object'],
+  ['string', 'text'],
+  ['number', 'a number'],
+  ['boolean', 'true or false'],
+]);
+
+function whatIsWrong(issue: v.BaseIssue<unknown>, quotes: boolean): string {
+  if (issue.received === 'undefined') return 'is missing';
+  if (issue.type === 'min_length') return 'is empty';
+  const expected = WORDS.get(issue.expected ?? '') ?? issue.expected?.replaceAll(/[()"]/g, '');
+  return `must be ${expected}${quotes ? `, not ${WORDS.get(issue.received) ?? issue.received}` : ''}`;
 }
 
 function invalidObject(raw: unknown, message: string): Decoded {
@@ -252,7 +279,7 @@ function invalidObject(raw: unknown, message: string): Decoded {
     metadata?: { name?: unknown; namespace?: unknown };
   };
   const word = (value: unknown, otherwise: string) =>
-    typeof value === 'string' ? value : otherwise;
+    typeof value === 'string' && value !== '' ? value : otherwise;
   const kind = word(object.kind, 'object');
   const namespace = CLUSTER_SCOPED.has(kind) ? '' : word(object.metadata?.namespace, 'default');
   const ref = { kind, namespace, name: word(object.metadata?.name, '(no name)') };

@@ -16,9 +16,10 @@ export const metadata = v.object({
   labels: textMap,
 });
 
-export const header = v.object({ apiVersion: v.string(), kind: v.string(), metadata });
+export const type = v.object({ apiVersion: v.string(), kind: v.string() });
+export const header = v.object({ ...type.entries, metadata });
 
-const backend = v.object({
+export const backend = v.object({
   // networking.k8s.io/v1
   service: v.nullish(
     v.object({
@@ -34,30 +35,40 @@ const backend = v.object({
 
 const path = v.object({ path: text, pathType: v.nullish(v.string()), backend });
 
-export const ingressSpec = v.object({
-  ingressClassName: v.nullish(v.string()),
-  defaultBackend: v.nullish(backend),
-  backend: v.nullish(backend),
-  rules: v.nullish(
-    v.array(v.object({ host: text, http: v.nullish(v.object({ paths: v.array(path) })) })),
-    [],
+export const ingress = v.object({
+  spec: v.nullish(
+    v.object({
+      ingressClassName: v.nullish(v.string()),
+      defaultBackend: v.nullish(backend),
+      backend: v.nullish(backend),
+      rules: v.nullish(
+        v.array(v.object({ host: text, http: v.nullish(v.object({ paths: v.array(path) })) })),
+        [],
+      ),
+      tls: v.nullish(v.array(v.object({ hosts: texts, secretName: text })), []),
+    }),
+    {},
   ),
-  tls: v.nullish(v.array(v.object({ hosts: texts, secretName: text })), []),
 });
 
-export const ingressClassSpec = v.object({ controller: text });
+export const ingressClass = v.object({ spec: v.nullish(v.object({ controller: text }), {}) });
 
-export const serviceSpec = v.object({
-  type: v.nullish(v.picklist(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'])),
-  selector: textMap,
-  clusterIP: text,
-  externalName: text,
-  externalIPs: texts,
-  externalTrafficPolicy: v.nullish(v.picklist(['Cluster', 'Local', ''])),
-  publishNotReadyAddresses: flag,
-  ports: v.nullish(
-    v.array(v.object({ name: text, port, nodePort: portNumber, protocol: text })),
-    [],
+export const service = v.object({
+  spec: v.nullish(
+    v.object({
+      type: v.nullish(v.picklist(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'])),
+      selector: textMap,
+      clusterIP: text,
+      externalName: text,
+      externalIPs: texts,
+      externalTrafficPolicy: v.nullish(v.picklist(['Cluster', 'Local', ''])),
+      publishNotReadyAddresses: flag,
+      ports: v.nullish(
+        v.array(v.object({ name: text, port, nodePort: portNumber, protocol: text })),
+        [],
+      ),
+    }),
+    {},
   ),
 });
 
