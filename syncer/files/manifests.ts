@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseAllDocuments } from 'yaml';
+import { type Document, LineCounter, parseAllDocuments, visit } from 'yaml';
 
 const MANIFEST = /\.(ya?ml|json)$/;
 
@@ -64,24 +64,55 @@ export function readManifest(file: string): readonly unknown[] {
   } catch (error) {
     throw new ManifestError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
   }
-  return parseAllDocuments(text).flatMap((document) => {
-    const [error] = document.errors;
-    if (error) {
-      const line = error.linePos?.[0].line;
-      const [what] = error.message.split(/ at line | in "|\n/);
-      throw new ManifestError(`${file}${line ? `:${line}` : ''}: ${what}`);
+  const lines = new LineCounter();
+  // `merge` as the YAML of Kubernetes' own tools has it.
+  return parseAllDocuments(text, { merge: true, lineCounter: lines }).flatMap((document) => {
+    const found = mistake(document, lines);
+    if (found) throw new ManifestError(`${file}:${found.line}: ${found.what}`);
+    try {
+      return items(document.toJS({ maxAliasCount: 100 }));
+    } catch {
+      throw new ManifestError(`${file}: its aliases unfold to too much`);
     }
-    return items(document.toJS({ maxAliasCount: 100 }));
   });
+}
+
+/** The first thing that is no YAML. The parser's text is cut where it quotes: it may be a secret. */
+function mistake(document: Document.Parsed, lines: LineCounter) {
+  const [error] = document.errors;
+  if (error) {
+    const [what = ''] = error.message.split(/ at line | in YAML stream|(?<! ): |\n/);
+    return { line: error.linePos?.[0].line ?? 1, what };
+  }
+  let offset: number | null = null;
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.resolve(document)) return undefined;
+      offset = alias.range?.[0] ?? 0;
+      return visit.BREAK;
+    },
+  });
+  if (offset === null) return null;
+  // Without the quotes that a wildcard host needs, this is what one becomes.
+  const what =
+    '"*" begins an alias that is not defined; put a value such as *.example.com in quotes';
+  return { line: lines.linePos(offset).line, what };
 }
 
 function items(value: unknown): readonly unknown[] {
   if (value === null || value === undefined) return [];
-  const list = value as { kind?: unknown; items?: unknown };
+  const list = value as { apiVersion?: unknown; kind?: unknown; items?: unknown };
   if (typeof list.kind === 'string' && list.kind.endsWith('List') && Array.isArray(list.items)) {
-    return list.items.flatMap(items);
+    const kind = list.kind.slice(0, -'List'.length);
+    // The API leaves out of a typed list's items what the list's own type says.
+    const type = kind === '' ? {} : { apiVersion: list.apiVersion, kind };
+    return list.items.flatMap((item) => items(isObject(item) ? { ...type, ...item } : item));
   }
   return [value];
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function byName(a: { readonly name: string }, b: { readonly name: string }): number {
