@@ -117,7 +117,7 @@ const IPV6_UNICAST: readonly Range[] = ranges('public', ['2000::/3']);
 const IPV4_IN_IPV6: readonly Range[] = ranges('public', ['::ffff:0:0/96', '64:ff9b::/96']);
 
 /** https://www.cloudflare.com/ips-v4, the list of September 2023 (unchanged for years). */
-const CLOUDFLARE_IPV4: readonly Range[] = ranges('cloudflare', [
+export const CLOUDFLARE_IPV4_CIDRS = [
   '173.245.48.0/20',
   '103.21.244.0/22',
   '103.22.200.0/22',
@@ -133,10 +133,11 @@ const CLOUDFLARE_IPV4: readonly Range[] = ranges('cloudflare', [
   '104.24.0.0/14',
   '172.64.0.0/13',
   '131.0.72.0/22',
-]);
+] as const;
+const CLOUDFLARE_IPV4 = ranges('cloudflare', CLOUDFLARE_IPV4_CIDRS);
 
 /** https://www.cloudflare.com/ips-v6, the list of September 2023. */
-const CLOUDFLARE_IPV6: readonly Range[] = ranges('cloudflare', [
+export const CLOUDFLARE_IPV6_CIDRS = [
   '2400:cb00::/32',
   '2606:4700::/32',
   '2803:f800::/32',
@@ -144,7 +145,8 @@ const CLOUDFLARE_IPV6: readonly Range[] = ranges('cloudflare', [
   '2405:8100::/32',
   '2a06:98c0::/29',
   '2c0f:f248::/32',
-]);
+] as const;
+const CLOUDFLARE_IPV6 = ranges('cloudflare', CLOUDFLARE_IPV6_CIDRS);
 
 function classifyIpv4(address: readonly number[]): AddressClass {
   return classOf(address, IPV4_SPECIAL) ?? classOf(address, CLOUDFLARE_IPV4) ?? 'public';
@@ -223,7 +225,7 @@ function parseGroups(text: string): readonly number[] | null {
   for (const [index, part] of parts.entries()) {
     if (/^[0-9a-f]{1,4}$/i.test(part)) {
       groups.push(Number.parseInt(part, 16));
-    } else if (index === parts.length - 1 && /^\d{1,3}(\.\d{1,3}){3}$/.test(part)) {
+    } else if (index === parts.length - 1 && part.split('.').length === 4) {
       const ipv4 = parseIpv4(part);
       if (ipv4 === null) return null;
       groups.push(...ipv4);

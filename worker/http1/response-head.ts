@@ -42,11 +42,18 @@ interface StatusLine {
 // The reason phrase may be missing, and with it, though it should not be, the space before it.
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 
-/** RFC 9112 section 4; a status beyond 599 is as good as a 5xx of ours (RFC 9110 section 15). */
+/**
+ * RFC 9112 section 4. A status beyond 599 is as good as a 5xx of ours (RFC 9110 section 15), and
+ * HTTP/1.0 has no 1xx (section 15.2): some take one for the answer, others read on.
+ */
 function parseStatusLine(text: string): StatusLine {
   const match = STATUS_LINE.exec(text);
   if (match === null) throw new ProtocolError('not a status line of HTTP/1.0 or HTTP/1.1');
-  return { minorVersion: match[1] === '1' ? 1 : 0, status: Number(match[2]) };
+  const line = { minorVersion: match[1] === '1' ? 1 : 0, status: Number(match[2]) } as const;
+  if (line.minorVersion === 0 && line.status < 200) {
+    throw new ProtocolError('an interim response in HTTP/1.0');
+  }
+  return line;
 }
 
 /**
