@@ -22,12 +22,18 @@ export interface EndpointContext {
 }
 
 type Found =
-  | { readonly endpoints: readonly Endpoint[]; readonly none: string }
+  | {
+      readonly endpoints: readonly Endpoint[];
+      /** Why there are none, where there are none. */
+      readonly none: string;
+      /** The way out, should Cloudflare not dial some of them. */
+      readonly remedy: string;
+    }
   | { readonly reason: 'ServiceNotExposed' | 'ExternalNameDisabled'; readonly message: string };
 
 /** The addresses the edge dials for a Service port, sorted and unique; why, where there are none. */
 export function endpointsOf(context: EndpointContext, problems: Problems): readonly Endpoint[] {
-  const { service, options } = context;
+  const { service } = context;
   const found = find(context);
   if ('reason' in found) {
     problems.add(refOf(service), found.reason, found.message);
@@ -42,10 +48,12 @@ export function endpointsOf(context: EndpointContext, problems: Problems): reado
     return [];
   }
   const unique = new Map(found.endpoints.map((it) => [`${it.host} ${it.port}`, it]));
-  return dialable([...unique.values()], context, problems).sort(
+  return dialable([...unique.values()], found.remedy, context, problems).sort(
     (a, b) => compareText(a.host, b.host) || a.port - b.port,
   );
 }
+
+const NONE_READY: Found = { endpoints: [], none: 'has no ready endpoint', remedy: '' };
 
 /** The first rule that applies, as design and documentation list them. */
 function find(context: EndpointContext): Found {
@@ -56,9 +64,9 @@ function find(context: EndpointContext): Found {
     if (port.nodePort > 0) return nodePorts(context);
   }
   if (service.externalIPs.length > 0) {
-    if (usable(context).length === 0) return { endpoints: [], none: 'has no ready endpoint' };
+    if (usable(context).length === 0) return NONE_READY;
     const endpoints = service.externalIPs.map((host) => ({ host, port: port.port }));
-    return { endpoints, none: '' };
+    return { endpoints, none: '', remedy: 'give it public externalIPs' };
   }
   if (options.dialer === 'vpc') return clusterAddresses(context);
   return {
@@ -76,27 +84,35 @@ function externalName({ service, port, options }: EndpointContext): Found {
     };
   }
   const host = service.externalName.toLowerCase().replace(/\.$/, '');
-  if (host === '') return { endpoints: [], none: 'has an empty spec.externalName' };
-  return { endpoints: [{ host, port: port.port }], none: '' };
+  const endpoints = host === '' ? [] : [{ host, port: port.port }];
+  return {
+    endpoints,
+    none: 'has an empty spec.externalName',
+    remedy: 'let it name a public host',
+  };
 }
 
 /** A Service without selector: the IPs outside the cluster that its EndpointSlices list. */
 function sliceAddresses(context: EndpointContext): Found {
-  const endpoints = usable(context).flatMap(({ endpoint, ports }) => {
+  return {
+    endpoints: readyAddresses(context),
+    none: 'has no selector and no EndpointSlice with a ready address for this port',
+    remedy: 'list public addresses in its EndpointSlices',
+  };
+}
+
+function readyAddresses(context: EndpointContext): readonly Endpoint[] {
+  return usable(context).flatMap(({ endpoint, ports }) => {
     // The addresses of one endpoint are interchangeable (EndpointSlice API); as kube-proxy, the first.
     const [host] = endpoint.addresses;
     return host === undefined ? [] : ports.map((port) => ({ host, port }));
   });
-  return {
-    endpoints,
-    none: 'has no selector and no EndpointSlice with a ready address for this port',
-  };
 }
 
 function nodePorts(context: EndpointContext): Found {
   const { service, port, nodes, options } = context;
   const ready = usable(context);
-  if (ready.length === 0) return { endpoints: [], none: 'has no ready endpoint' };
+  if (ready.length === 0) return NONE_READY;
   const local = service.externalTrafficPolicy === 'Local';
   const nodesWithEndpoint = new Set(ready.map(({ endpoint }) => endpoint.nodeName));
   const endpoints = nodes.flatMap((node) => {
@@ -110,6 +126,7 @@ function nodePorts(context: EndpointContext): Found {
     none: local
       ? 'has externalTrafficPolicy Local and no ready node with a ready endpoint'
       : `has a node port, and no node is ready with an address of type ${options.nodeAddressTypes.join(' or ')}`,
+    remedy: 'give the nodes public ExternalIPs',
   };
 }
 
@@ -124,9 +141,11 @@ function nodeAddress(node: Node, types: readonly string[]): string | null {
 /** Reached through a tunnel: the ClusterIP, or the pods of a headless Service. */
 function clusterAddresses(context: EndpointContext): Found {
   const { service, port } = context;
-  if (service.clusterIP === '' || service.clusterIP === 'None') return sliceAddresses(context);
-  if (usable(context).length === 0) return { endpoints: [], none: 'has no ready endpoint' };
-  return { endpoints: [{ host: service.clusterIP, port: port.port }], none: '' };
+  const ready = readyAddresses(context);
+  if (ready.length === 0) return NONE_READY;
+  const isHeadless = service.clusterIP === '' || service.clusterIP === 'None';
+  const endpoints = isHeadless ? ready : [{ host: service.clusterIP, port: port.port }];
+  return { endpoints, none: '', remedy: '' };
 }
 
 interface UsableEndpoint {
@@ -153,29 +172,38 @@ function usable({ slices, port }: EndpointContext): readonly UsableEndpoint[] {
 /** Leaves out what is never dialled and, under production's rules, what Cloudflare would refuse. */
 function dialable(
   endpoints: readonly Endpoint[],
+  remedy: string,
   context: EndpointContext,
   problems: Problems,
 ): Endpoint[] {
-  const { service, options } = context;
-  const kinds = new Map(endpoints.map((it) => [it, classifyAddress(it.host)]));
-  const isForbiddenEndpoint = (it: Endpoint) => isForbidden(kinds.get(it) ?? 'reserved');
-  const isNotPublic = (it: Endpoint) =>
-    isRefusedInProduction(kinds.get(it) ?? 'reserved') || isClusterName(it.host);
-  const list = (some: readonly Endpoint[]) => listed(some, (it) => kinds.get(it) ?? 'reserved');
+  const { options } = context;
+  const classes = new Map(endpoints.map((it) => [it, classifyAddress(it.host)]));
+  const classOf = (it: Endpoint) => classes.get(it) ?? 'reserved';
+  const report = (
+    reason: 'EndpointForbidden' | 'EndpointNotPublic',
+    what: (list: string) => string,
+    refused: readonly Endpoint[],
+    left: readonly Endpoint[],
+  ) => {
+    if (refused.length === 0) return;
+    const end = left.length === 0 ? '; requests get 503' : '';
+    const message = `${label(context)}: ${what(listed(refused, classOf))}${end}`;
+    problems.add(refOf(context.service), reason, message);
+  };
 
-  const forbidden = endpoints.filter(isForbiddenEndpoint);
-  if (forbidden.length > 0) {
-    const message = `${label(context)}: ${list(forbidden)} is never dialled; remove it from the Service or its EndpointSlices`;
-    problems.add(refOf(service), 'EndpointForbidden', message);
-  }
-  const allowed = endpoints.filter((it) => !isForbiddenEndpoint(it));
+  const allowed = endpoints.filter((it) => !isForbidden(classOf(it)));
+  const forbidden = endpoints.filter((it) => isForbidden(classOf(it)));
+  const never = (list: string) => `the edge never dials ${list}; remove what leads there`;
+  report('EndpointForbidden', never, forbidden, allowed);
   // Through a tunnel private addresses are the point.
   if (options.dialer === 'vpc') return allowed;
-  const notPublic = allowed.filter(isNotPublic);
-  if (notPublic.length === 0) return allowed;
-  const message = `${label(context)}: Cloudflare's network does not dial ${list(notPublic)}; give the nodes public ExternalIPs or use the vpc dialer`;
-  problems.add(refOf(service), 'EndpointNotPublic', message);
-  return options.addressPolicy === 'local' ? allowed : allowed.filter((it) => !isNotPublic(it));
+  const isPublic = (it: Endpoint) => !isRefusedInProduction(classOf(it)) && !isClusterName(it.host);
+  const left = options.addressPolicy === 'local' ? allowed : allowed.filter(isPublic);
+  const notDialled = (list: string) =>
+    `Cloudflare's network does not dial ${list}; ${remedy} or use the vpc dialer`;
+  const refused = allowed.filter((it) => !isPublic(it));
+  report('EndpointNotPublic', notDialled, refused, left);
+  return left;
 }
 
 const LISTED_MAX = 3;
@@ -187,7 +215,8 @@ function listed(endpoints: readonly Endpoint[], kindOf: (it: Endpoint) => string
     .slice(0, LISTED_MAX)
     .map((it) => {
       const kind = kindOf(it);
-      return `${it.host}:${it.port} (${kind === 'name' ? 'a name inside the cluster' : kind})`;
+      const host = it.host.includes(':') ? `[${it.host}]` : it.host;
+      return `${host}:${it.port} (${kind === 'name' ? 'a name inside the cluster' : kind})`;
     });
   const more = endpoints.length - texts.length;
   return more > 0 ? `${texts.join(', ')} and ${more} more` : texts.join(', ');
