@@ -1,4 +1,4 @@
-import http, { type IncomingMessage } from 'node:http';
+import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
 import { StringDecoder } from 'node:string_decoder';
@@ -20,8 +20,15 @@ export interface ApiRequest {
   readonly silenceMs: number;
 }
 
+export interface ApiWrite extends ApiRequest {
+  readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** `application/json`, or one of the patch types. */
+  readonly contentType: string;
+  readonly body: unknown;
+}
+
 /**
- * Reads from the API server with the credentials of a kubeconfig.
+ * Talks to the API server with the credentials of a kubeconfig.
  *
  * Not client-node's own HTTP, which makes an undici agent and with it a connection for each call.
  * Its KubeConfig is asked before every call, so that a rotated token (it reads the file again each
@@ -42,6 +49,14 @@ export class ApiClient {
     return JSON.parse(await text(await this.#open(request)));
   }
 
+  /** Writes; the object as the server keeps it from now on. Throws as `get` does. */
+  async write(request: ApiWrite): Promise<unknown> {
+    const { statusCode = 0, body, retryAfterMs } = await this.#answer(request);
+    if (statusCode >= 200 && statusCode < 300) return body;
+    const what = `${request.method} ${request.path}`;
+    throw ApiError.fromStatus(what, statusCode, body, retryAfterMs);
+  }
+
   /** The lines of an answer without end, once the server has begun it; throws as `get` does. */
   async lines(request: ApiRequest): Promise<AsyncGenerator<string>> {
     return splitLines(await this.#open(request));
@@ -55,12 +70,19 @@ export class ApiClient {
     const response = await this.#send(request);
     const { statusCode = 0, headers } = response;
     if (statusCode === 200) return response;
-    const retryAfterMs = Number(headers['retry-after'] ?? 0) * 1000 || 0;
     const body = parsed(await text(response));
-    throw ApiError.fromStatus(`GET ${request.path}`, statusCode, body, retryAfterMs);
+    throw ApiError.fromStatus(`GET ${request.path}`, statusCode, body, retryAfter(headers));
   }
 
-  async #send({ path, query, signal, silenceMs }: ApiRequest): Promise<IncomingMessage> {
+  async #answer(request: ApiWrite) {
+    const response = await this.#send(request);
+    const { statusCode, headers } = response;
+    return { statusCode, body: parsed(await text(response)), retryAfterMs: retryAfter(headers) };
+  }
+
+  async #send(call: ApiRequest | ApiWrite): Promise<IncomingMessage> {
+    const { path, query, signal, silenceMs } = call;
+    const content = 'body' in call ? JSON.stringify(call.body) : null;
     const cluster = this.#kubeConfig.getCurrentCluster();
     if (!cluster) throw new Error('the kubeconfig has no current cluster');
     // The server's address may have a path (Rancher's proxies do), which URL resolution would drop.
@@ -73,7 +95,13 @@ export class ApiClient {
     const options: https.RequestOptions = {
       ...credentials,
       agent: this.#proxy ?? (secure ? this.#https : this.#http),
-      headers: { ...trimmed(credentials.headers), accept: 'application/json', 'user-agent': AGENT },
+      method: 'method' in call ? call.method : 'GET',
+      headers: {
+        ...trimmed(credentials.headers),
+        accept: 'application/json',
+        'user-agent': AGENT,
+        ...('contentType' in call && { 'content-type': call.contentType }),
+      },
       signal,
       timeout: silenceMs,
     };
@@ -89,9 +117,13 @@ export class ApiClient {
         (answer ?? request).destroy(silence);
       });
       request.on('error', reject);
-      request.end();
+      request.end(content);
     });
   }
+}
+
+function retryAfter(headers: IncomingHttpHeaders): number {
+  return Number(headers['retry-after'] ?? 0) * 1000 || 0;
 }
 
 const AGENT = 'causeway';
