@@ -1,4 +1,4 @@
-// The worker of bridge.test.ts. JavaScript, as the types of workerd and those of Node exclude each
+// The worker behind the tests of the bridge. JavaScript, as the types of workerd and those of Node exclude each
 // other in one program, and tests are checked with Node's.
 import { connect } from 'cloudflare:sockets';
 import { socketDialer } from '../../worker/dial/socket.ts';
