@@ -57,7 +57,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       port: 0,
       log: new Log(LogLevel.ERROR),
       handleStructuredLogs: ({ message }) => options.onLog(message),
-      ...(options.persist !== null && { defaultPersistRoot: options.persist }),
+      ...(options.persist !== null && { resourcePersistencePath: options.persist }),
       workers: [
         {
           ...storage,
