@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from 'miniflare';
 import { bundleWorker } from './bundle.ts';
 import { applyMigrations } from './migrations.ts';
+import { PRODUCTION_NETWORK } from './production-network.ts';
 
 /** workerd with the worker of production, its KV and D1, and a Cloudflare API in front of both. */
 export interface Edge {
@@ -56,7 +57,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       port: 0,
       log: new Log(LogLevel.ERROR),
       handleStructuredLogs: ({ message }) => options.onLog(message),
-      ...(options.persist !== null && { defaultPersistRoot: options.persist }),
+      ...(options.persist !== null && { resourcePersistencePath: options.persist }),
       workers: [
         {
           ...storage,
@@ -71,6 +72,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
             ADMIN_TOKEN: adminToken,
             ...(options.publicKey !== null && { MANIFEST_PUBLIC_KEY: options.publicKey }),
           },
+          ...(options.productionRules && { serviceBindings: { NETWORK: PRODUCTION_NETWORK } }),
         },
         {
           ...storage,

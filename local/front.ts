@@ -1,12 +1,13 @@
 import {
+  type ClientRequest,
   createServer,
   Agent as HttpAgent,
   request as httpRequest,
   type IncomingMessage,
   type Server,
-  type ServerResponse,
+  ServerResponse,
 } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 
 /**
@@ -27,22 +28,27 @@ function isEdgeHeader(name: string): boolean {
   return name.startsWith('cf-') || name === 'cdn-loop' || name === 'true-client-ip';
 }
 
+/** Headers about the connection to one of our sides, which Node writes itself for the other. */
+const OF_THE_CONNECTION = new Set(['keep-alive', 'proxy-connection', 'trailer']);
+
 export async function startFront(
   worker: { readonly host: string; readonly port: number },
   listen: { readonly host: string; readonly port: number },
 ): Promise<Front> {
   const agent = new HttpAgent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
   // Cloudflare takes 128 KB of request headers; larger ones get 431 from Node, as from it.
-  const server = createServer({ maxHeaderSize: 128 * 1024, requestTimeout: 0 });
+  const limits = { maxHeaderSize: 128 * 1024, requestTimeout: 0 };
+  const server = createServer({ ...limits, shouldUpgradeCallback: isWebSocket });
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     const target = targetOf(request);
-    if (!target) return refuse(response);
-    relay(request, response, { ...worker, ...target, agent });
+    if (target) relay(request, response, { ...worker, ...target, agent });
+    else refuse(response);
   });
-  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+  server.on('upgrade', (request: IncomingMessage, client: Socket, head: Buffer) => {
     const target = targetOf(request);
-    if (target) relayUpgrade(request, socket, head, { ...worker, ...target });
-    else socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
+    const response = responseOn(client, request);
+    if (target) relayUpgrade(request, response, head, { ...worker, ...target });
+    else refuse(response);
   });
   const open = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
@@ -74,6 +80,11 @@ interface Target {
   readonly headers: string[];
 }
 
+interface Destination extends Target {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** Null when there is no usable Host (RFC 9112 section 3.2: 400). */
 function targetOf(request: IncomingMessage): Target | null {
   const hosts = request.headersDistinct.host ?? [];
@@ -85,15 +96,41 @@ function targetOf(request: IncomingMessage): Target | null {
   if (hosts.length !== 1 || !/^[A-Za-z0-9.\-_:[\]]+$/.test(authority)) return null;
   const rest = absolute ? absolute[2] || '/' : url;
   if (!rest.startsWith('/') && !rest.startsWith('?')) return null;
+  return { path: `http://${authority}${rest}`, headers: headersFor(request, authority) };
+}
+
+function headersFor(request: IncomingMessage, authority: string): string[] {
   const headers: string[] = [];
-  for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
-    const name = request.rawHeaders[i] ?? '';
+  for (const [name, value] of pairs(request.rawHeaders)) {
     const lower = name.toLowerCase();
-    if (isEdgeHeader(lower) || lower === 'host') continue;
-    headers.push(name, request.rawHeaders[i + 1] ?? '');
+    if (isEdgeHeader(lower) || OF_THE_CONNECTION.has(lower)) continue;
+    if (lower === 'host' || lower === 'cookie' || lower === 'upgrade') continue;
+    headers.push(name, value);
   }
+  // Node has joined several as RFC 6265 section 5.4 wants it; the worker would get them as a list.
+  const { cookie, upgrade } = request.headers;
+  if (cookie !== undefined) headers.push('Cookie', cookie);
+  if (upgrade !== undefined && isWebSocket(request)) headers.push('Upgrade', upgrade);
+  // Otherwise Node would send a chunked body of no chunks.
+  if (isWithoutBody(request)) headers.push('Content-Length', '0');
   headers.push('Host', authority, 'CF-Connecting-IP', clientAddress(request.socket));
-  return { path: `http://${authority}${rest}`, headers };
+  return headers;
+}
+
+/** The only upgrade that there is; others are ignored, as RFC 9110 section 7.8 allows. */
+function isWebSocket({ method, headers }: IncomingMessage): boolean {
+  const names = (value: string | undefined, member: string) =>
+    (value ?? '').split(',').some((it) => it.trim().toLowerCase() === member);
+  return (
+    method === 'GET' && names(headers.connection, 'upgrade') && names(headers.upgrade, 'websocket')
+  );
+}
+
+const METHODS_WITHOUT_CONTENT = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
+
+function isWithoutBody({ method, headers }: IncomingMessage): boolean {
+  if (METHODS_WITHOUT_CONTENT.has(method ?? '')) return false;
+  return headers['content-length'] === undefined && headers['transfer-encoding'] === undefined;
 }
 
 function clientAddress(socket: Socket): string {
@@ -103,12 +140,31 @@ function clientAddress(socket: Socket): string {
 function relay(
   request: IncomingMessage,
   response: ServerResponse,
-  { host, port, path, headers, agent }: Target & { host: string; port: number; agent: HttpAgent },
+  destination: Destination & { readonly agent: HttpAgent },
 ): void {
-  const { method } = request;
-  const upstream = httpRequest({ host, port, path, headers, agent, ...(method && { method }) });
+  const upstream = ask(request, response, destination);
+  if (!upstream) return;
+  request.on('error', () => upstream.destroy());
+  request.pipe(upstream);
+}
+
+/** Sends the head of a request, and relays whatever answer comes but a 101. */
+function ask(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: Destination & { readonly agent: HttpAgent | false },
+): ClientRequest | null {
+  const { method = 'GET' } = request;
+  let upstream: ClientRequest;
+  try {
+    upstream = httpRequest({ ...options, method });
+  } catch {
+    // Node refuses to write what it has read.
+    refuse(response);
+    return null;
+  }
   upstream.on('response', (answer) => {
-    response.writeHead(answer.statusCode ?? 502, answer.statusMessage, answer.rawHeaders);
+    response.writeHead(answer.statusCode ?? 502, answer.statusMessage, headersOf(answer));
     // A transfer that breaks has to be seen to break: the client's connection is cut.
     pipeline(answer, response, (error) => {
       if (error) response.destroy();
@@ -121,33 +177,63 @@ function relay(
   response.on('close', () => {
     if (!response.writableFinished) upstream.destroy();
   });
-  request.on('error', () => upstream.destroy());
-  request.pipe(upstream);
+  return upstream;
 }
 
-/** From here on bytes are carried both ways as they are. */
+/** Without those about the worker's connection: the client has another, of perhaps another version. */
+function headersOf(answer: IncomingMessage): string[] {
+  return pairs(answer.rawHeaders).flatMap(([name, value]) => {
+    const lower = name.toLowerCase();
+    const isOurs = OF_THE_CONNECTION.has(lower) || lower === 'transfer-encoding';
+    return isOurs || lower === 'connection' ? [] : [name, value];
+  });
+}
+
+/**
+ * Once the worker has switched protocols, bytes are carried both ways as they are. Until then they
+ * are not: a request that follows a refused upgrade would get past us unseen.
+ */
 function relayUpgrade(
   request: IncomingMessage,
-  client: Socket,
+  response: ServerResponse,
   head: Buffer,
-  { host, port, path, headers }: Target & { host: string; port: number },
+  destination: Destination,
 ): void {
-  const worker = connect(port, host, () => {
-    let text = `${request.method} ${path} HTTP/1.1\r\n`;
-    for (let i = 0; i + 1 < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
-    worker.write(`${text}\r\n`, 'latin1');
+  const upstream = ask(request, response, { ...destination, agent: false });
+  upstream?.on('upgrade', (answer: IncomingMessage, worker: Socket, first: Buffer) => {
+    const client = request.socket;
+    response.detachSocket(client);
+    let text = `HTTP/1.1 101 ${answer.statusMessage}\r\n`;
+    for (const [name, value] of pairs(answer.rawHeaders)) text += `${name}: ${value}\r\n`;
+    client.write(`${text}\r\n`, 'latin1');
+    client.write(first);
     worker.write(head);
     worker.pipe(client);
     client.pipe(worker);
+    worker.on('error', () => client.destroy());
+    worker.on('close', () => client.end());
+    client.on('error', () => worker.destroy());
+    client.on('close', () => worker.destroy());
   });
-  const end = () => {
-    worker.destroy();
-    client.destroy();
-  };
-  worker.on('error', end);
-  client.on('error', end);
-  worker.on('close', () => client.end());
-  client.on('close', () => worker.destroy());
+  upstream?.end();
+}
+
+/** An answer on a connection that Node has taken out of its hands, the last on it. */
+function responseOn(client: Socket, request: IncomingMessage): ServerResponse {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(client);
+  response.on('finish', () => client.end());
+  client.on('error', () => client.destroy());
+  return response;
+}
+
+function pairs(rawHeaders: readonly string[]): readonly (readonly [string, string])[] {
+  const found: [string, string][] = [];
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    found.push([rawHeaders[i] ?? '', rawHeaders[i + 1] ?? '']);
+  }
+  return found;
 }
 
 function refuse(response: ServerResponse): void {

@@ -218,6 +218,9 @@ function parseIpv6(text: string): readonly number[] | null {
   return missing > 0 ? [...head, ...new Array<number>(missing).fill(0), ...tail] : null;
 }
 
+/** As inet_pton(3) takes it: within IPv6 there are no other spellings. */
+const DOTTED_QUAD = /^(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){3}$/;
+
 function parseGroups(text: string): readonly number[] | null {
   if (text === '') return [];
   const groups: number[] = [];
@@ -225,7 +228,7 @@ function parseGroups(text: string): readonly number[] | null {
   for (const [index, part] of parts.entries()) {
     if (/^[0-9a-f]{1,4}$/i.test(part)) {
       groups.push(Number.parseInt(part, 16));
-    } else if (index === parts.length - 1 && part.split('.').length === 4) {
+    } else if (index === parts.length - 1 && DOTTED_QUAD.test(part)) {
       const ipv4 = parseIpv4(part);
       if (ipv4 === null) return null;
       groups.push(...ipv4);

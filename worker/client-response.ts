@@ -1,3 +1,4 @@
+import { textOfWire } from './header-text.ts';
 import { connectionTokens } from './headers.ts';
 import { isHopByHopHeader } from './http1/header-names.ts';
 import type { Header, UpstreamResponse } from './http1/message.ts';
@@ -26,7 +27,7 @@ export function clientHeaders(upstream: readonly Header[], requestId: RequestId)
   for (const [name, value] of upstream) {
     const lower = name.toLowerCase();
     if (isHopByHopHeader(lower) || named?.has(lower)) continue;
-    headers.append(name, value);
+    headers.append(name, textOfWire(value));
   }
   headers.set('x-request-id', requestId.id);
   return headers;

@@ -1,5 +1,7 @@
+import { wireValue } from './header-text.ts';
 import { isReservedHeader } from './http1/header-names.ts';
 import type { Header } from './http1/message.ts';
+import { InvalidRequestError } from './http1/request-error.ts';
 import type { RequestId } from './request-id.ts';
 import type { RequestUrl } from './request-url.ts';
 
@@ -23,14 +25,19 @@ export interface ClientFacts {
   readonly requestId: RequestId;
 }
 
-/** The headers of the request to the upstream, without those the codec writes. */
+/**
+ * The headers of the request to the upstream, without those the codec writes.
+ * @throws InvalidRequestError for a value of which the runtime has lost bytes
+ */
 export function upstreamHeaders(client: Headers, { url, requestId }: ClientFacts): Header[] {
   const named = connectionTokens(client.get('connection'));
   const headers: Header[] = [];
   for (const [name, value] of client) {
     if (isReservedHeader(name) || OURS.has(name) || named?.has(name)) continue;
     if (name.startsWith('x-forwarded-')) continue;
-    headers.push([name, value]);
+    const wire = wireValue(value);
+    if (wire === null) throw new InvalidRequestError(`the header ${name} is not UTF-8`);
+    headers.push([name, wire]);
   }
   // Set by Cloudflare in production and by the front in the local gateway, never by the client.
   const address = client.get('cf-connecting-ip');

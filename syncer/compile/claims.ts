@@ -50,9 +50,17 @@ function hostnameOf(rule: IngressRule, field: string, ingress: Ingress, problems
   problems.add(
     refOf(ingress),
     'InvalidHost',
-    `${field} "${rule.host}" is not a DNS name such as app.example.com or *.example.com; the rule is not served`,
+    `${field} "${rule.host}" is not a DNS name such as app.example.com or *.example.com;${hintFor(host)} the rule is not served`,
   );
   return null;
+}
+
+/** A name in another script is written in punycode, by DNS and so by Kubernetes. */
+function hintFor(host: string): string {
+  const url = `http://${host}`;
+  const isAscii = /^\p{ASCII}*$/u.test(host);
+  const punycode = !isAscii && URL.canParse(url) ? new URL(url).hostname : '';
+  return isIngressHost(punycode) ? ` write it as ${punycode};` : '';
 }
 
 function pathClaims(

@@ -1,8 +1,8 @@
 import { type FSWatcher, statSync, watch } from 'node:fs';
-import { isDeepStrictEqual } from 'node:util';
 import type { Problem } from '../../snapshot/types.ts';
 import { type ClusterState, clusterState } from '../cluster-state.ts';
 import { decodeObject } from '../kubernetes/decode.ts';
+import { keyOf, sameEntry } from '../kubernetes/entry.ts';
 import { describeRef, type KubernetesObject, refOf } from '../kubernetes/objects.ts';
 import type { StateSource } from '../source.ts';
 import { withImplied } from './implied.ts';
@@ -17,8 +17,14 @@ export interface FileSourceOptions {
 /** The newest content of a file that could be used, and what is wrong with it now. */
 interface FileContent {
   readonly stamp: string;
-  readonly objects: readonly KubernetesObject[];
+  readonly entries: readonly Entry[];
   readonly problems: readonly Problem[];
+}
+
+/** One object of a file, and what it is to the compiler (hand-written Endpoints are several). */
+interface Entry {
+  readonly key: string;
+  readonly objects: readonly KubernetesObject[];
 }
 
 /**
@@ -30,7 +36,9 @@ export class FileSource implements StateSource {
   readonly #contents = new Map<string, FileContent>();
   readonly #watchers = new Map<string, FSWatcher>();
   #onChange: () => void = () => {};
-  #rescan: NodeJS.Timeout | null = null;
+  #rescanning: NodeJS.Timeout | null = null;
+  /** What stands in the way of reading the paths now. */
+  #unreadable: Problem | null = null;
   #synced = false;
 
   constructor(options: FileSourceOptions) {
@@ -53,27 +61,29 @@ export class FileSource implements StateSource {
   async start(onChange: () => void): Promise<void> {
     this.read();
     this.#onChange = onChange;
-    this.#watchFolders();
+    this.#watch();
+    // What changed before the watches were there.
+    this.#scan(() => {});
     onChange();
   }
 
   async stop(): Promise<void> {
-    if (this.#rescan) clearTimeout(this.#rescan);
-    this.#rescan = null;
+    if (this.#rescanning) clearTimeout(this.#rescanning);
+    this.#rescanning = null;
     for (const watcher of this.#watchers.values()) watcher.close();
     this.#watchers.clear();
   }
 
   state(): ClusterState {
     const unique = new Map<string, KubernetesObject>();
-    const problems: Problem[] = [];
+    const problems: Problem[] = this.#unreadable ? [this.#unreadable] : [];
     for (const [file, content] of this.#contents) {
       problems.push(...content.problems);
-      for (const object of content.objects) {
+      for (const object of content.entries.flatMap((entry) => entry.objects)) {
         const key = describeRef(refOf(object));
         const first = unique.get(key);
         if (!first) unique.set(key, object);
-        else if (!isDeepStrictEqual(first, object)) problems.push(duplicate(object, file));
+        else if (!isSame(first, object)) problems.push(duplicate(object, file));
       }
     }
     const objects = [...unique.values()];
@@ -92,14 +102,15 @@ export class FileSource implements StateSource {
     for (const file of files) {
       const before = this.#contents.get(file);
       const stamp = stampOf(file);
-      if (before?.stamp === stamp) continue;
+      // Deleted since the folder was listed: it will be told of.
+      if (stamp === null || before?.stamp === stamp) continue;
       try {
         this.#contents.set(file, decodeFile(file, stamp, before));
       } catch (error) {
         if (!(error instanceof ManifestError)) throw error;
         onBroken(error, file);
-        const problems = [brokenFile(file, error)];
-        this.#contents.set(file, { stamp, objects: before?.objects ?? [], problems });
+        const entries = before?.entries ?? [];
+        this.#contents.set(file, { stamp, entries, problems: [brokenFile(file, error, entries)] });
       }
     }
     // Files are read in the order of their names, whenever they came.
@@ -111,7 +122,7 @@ export class FileSource implements StateSource {
     for (const [file, content] of sorted) this.#contents.set(file, content);
   }
 
-  #watchFolders(): void {
+  #watch(): void {
     const { files, folders } = findManifests(this.#options.paths);
     // A file is watched by its name too: an editor that replaces it makes the folder speak, one
     // that writes in place, or a link's target elsewhere, the file.
@@ -123,67 +134,85 @@ export class FileSource implements StateSource {
     }
     for (const path of wanted) {
       if (this.#watchers.has(path)) continue;
-      const watcher = watch(path, (event) => this.#scheduleRescan(path, event));
-      watcher.on('error', () => this.#scheduleRescan(path, 'rename'));
+      const watcher = watch(path, (event) => this.#changed(path, event));
+      watcher.on('error', () => this.#changed(path, 'rename'));
       this.#watchers.set(path, watcher);
     }
   }
 
   /** One save is several events; a moment later the file is whole. */
-  #scheduleRescan(path: string, event: string): void {
+  #changed(path: string, event: string): void {
     if (event === 'rename') {
       // After a rename the watcher follows the old inode.
       this.#watchers.get(path)?.close();
       this.#watchers.delete(path);
     }
-    this.#rescan ??= setTimeout(() => {
-      this.#rescan = null;
-      try {
-        this.#scan(() => {});
-        this.#watchFolders();
-      } catch (error) {
-        if (!(error instanceof ManifestError)) throw error;
-        // A whole path is gone for the moment: what it held serves on until it is back.
-        this.#rescan = setTimeout(() => {
-          this.#rescan = null;
-          this.#scheduleRescan(path, 'change');
-        }, RETRY_MS);
-      }
-      this.#onChange();
-    }, SETTLE_MS);
+    this.#rescanning ??= setTimeout(() => this.#rescan(), SETTLE_MS);
+  }
+
+  #rescan(): void {
+    this.#rescanning = null;
+    const before = this.#unreadable;
+    try {
+      // Watched first: what changes while the files are read is heard of.
+      this.#watch();
+      this.#scan(() => {});
+      this.#unreadable = null;
+    } catch (error) {
+      // A path is gone or changes under our hands. What it held serves on until it can be read.
+      this.#unreadable = unreadable(error);
+      this.#rescanning = setTimeout(() => this.#rescan(), RETRY_MS);
+      if (before?.message === this.#unreadable.message) return;
+    }
+    this.#onChange();
   }
 }
 
 const SETTLE_MS = 40;
 const RETRY_MS = 500;
 
-function stampOf(file: string): string {
-  const { mtimeMs, size, ino } = statSync(file);
-  return `${mtimeMs} ${size} ${ino}`;
+/** Changes with the content of a file; null when there is no such file any more. */
+function stampOf(file: string): string | null {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  return stats ? `${stats.mtimeMs} ${stats.size} ${stats.ino}` : null;
 }
 
 function decodeFile(file: string, stamp: string, before: FileContent | undefined): FileContent {
-  const objects: KubernetesObject[] = [];
   const problems: Problem[] = [];
-  for (const item of readManifest(file)) {
-    const decoded = decodeObject(item);
-    if (decoded.ok) {
-      objects.push(...decoded.objects);
-      continue;
-    }
+  const entries = readManifest(file).map((raw): Entry => {
+    const key = `${(raw as { kind?: unknown }).kind} ${keyOf(raw)}`;
+    const decoded = decodeObject(raw);
+    if (decoded.ok) return { key, objects: decoded.objects };
     const { problem } = decoded;
-    const name = describeRef(problem.object);
-    const lastGood = before?.objects.filter((it) => describeRef(refOf(it)) === name) ?? [];
-    objects.push(...lastGood);
-    const suffix = lastGood.length > 0 ? '; its last good form serves on' : '; it is not served';
-    problems.push({ ...problem, message: `${file}: ${problem.message}${suffix}` });
-  }
-  return { stamp, objects, problems };
+    const lastGood = before?.entries.find((entry) => entry.key === key)?.objects ?? [];
+    const suffix = lastGood.length > 0 ? 'its last good form serves on' : 'it is not served';
+    problems.push({ ...problem, message: `${file}: ${problem.message}; ${suffix}` });
+    return { key, objects: lastGood };
+  });
+  return { stamp, entries, problems };
 }
 
-function brokenFile(file: string, error: ManifestError): Problem {
-  const message = `${error.message}; the last good content of the file serves on`;
-  return { object: { kind: 'File', namespace: '', name: file }, reason: 'InvalidObject', message };
+function isSame(a: KubernetesObject, b: KubernetesObject): boolean {
+  return sameEntry({ ok: true, objects: [a] }, { ok: true, objects: [b] });
+}
+
+function brokenFile(file: string, { message }: ManifestError, kept: readonly Entry[]): Problem {
+  const what = kept.length > 0 ? 'the last good content' : 'nothing';
+  const rest = `${what} of the file ${kept.length > 0 ? 'serves on' : 'is served'}`;
+  return fileProblem(file, `${message}; ${rest}`);
+}
+
+/** @throws what is no error of the file system. */
+function unreadable(error: unknown): Problem {
+  const isOfFiles = error instanceof ManifestError || Object.hasOwn(Object(error), 'code');
+  if (!isOfFiles) throw error;
+  const { message } = error as Error;
+  const [path = ''] = message.split(': ');
+  return fileProblem(path, `${message}; what was read before serves on`);
+}
+
+function fileProblem(name: string, message: string): Problem {
+  return { object: { kind: 'File', namespace: '', name }, reason: 'InvalidObject', message };
 }
 
 function duplicate(object: KubernetesObject, file: string): Problem {

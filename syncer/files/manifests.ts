@@ -46,8 +46,8 @@ export function findManifests(paths: readonly string[]): {
     try {
       visit(path);
     } catch (error) {
-      if (isMissing(error)) throw new ManifestError(`${path}: no such file or folder`);
-      throw error;
+      const what = isMissing(error) ? 'no such file or folder' : messageOf(error);
+      throw new ManifestError(`${path}: ${what}`);
     }
   }
   return { files: [...files.values()], folders: [...folders] };
@@ -62,7 +62,7 @@ export function readManifest(file: string): readonly unknown[] {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new ManifestError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new ManifestError(`${file}: ${messageOf(error)}`);
   }
   const lines = new LineCounter();
   // `merge` as the YAML of Kubernetes' own tools has it.
@@ -117,6 +117,10 @@ function isObject(value: unknown): value is object {
 
 function byName(a: { readonly name: string }, b: { readonly name: string }): number {
   return a.name < b.name ? -1 : 1;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function isMissing(error: unknown): boolean {

@@ -1,5 +1,6 @@
 /**
- * The program in every test pod: an HTTP server that answers with what it was asked.
+ * The program in every test pod: an HTTP server that answers with what it was asked, and over a
+ * WebSocket repeats what it is told.
  *
  * Configured by ECHO_ADDRESS, ECHO_PORTS (comma-separated), ECHO_NAMESPACE, ECHO_SERVICE, ECHO_POD and
  * ECHO_NODE. A request can steer its answer with these headers, for tests of failure:
@@ -9,6 +10,7 @@
  * and exits with 0.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** What an echo server answers. */
@@ -42,6 +44,9 @@ const servers = ports.map((port) => {
     response.once('close', () => isStopping && server.closeIdleConnections());
     answer(request, response, port).catch(() => response.destroy());
   });
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    converse(request, socket, head, port).catch(() => socket.destroy());
+  });
   return server.listen(port, address);
 });
 
@@ -56,7 +61,29 @@ async function answer(request: IncomingMessage, response: ServerResponse, port: 
   for await (const chunk of request) bodyBytes += chunk.length;
   const delayMs = Number(request.headers['x-echo-delay-ms'] ?? 0);
   if (delayMs > 0) await delay(Math.min(delayMs, 60_000));
-  const body: EchoAnswer = {
+  const body = answerTo(request, port, bodyBytes);
+  response.statusCode = Number(request.headers['x-echo-status'] ?? 200);
+  response.setHeader('content-type', 'application/json');
+  if (isStopping) response.setHeader('connection', 'close');
+  const text = `${JSON.stringify(body)}\n`;
+  // For HEAD Node does not work it out by itself.
+  if (request.method === 'HEAD') response.setHeader('content-length', Buffer.byteLength(text));
+  response.end(text);
+}
+
+/** Says in the first message what it was asked, and from then on repeats each message. */
+async function converse(request: IncomingMessage, socket: Duplex, head: Buffer, port: number) {
+  // Most pods never need it, and starting many of them should be quick.
+  const { WebSocketServer } = await import('ws');
+  new WebSocketServer({ noServer: true }).handleUpgrade(request, socket, head, (peer) => {
+    peer.on('error', () => peer.terminate());
+    peer.on('message', (data, isBinary) => peer.send(data, { binary: isBinary }));
+    peer.send(JSON.stringify(answerTo(request, port, 0)));
+  });
+}
+
+function answerTo(request: IncomingMessage, port: number, bodyBytes: number): EchoAnswer {
+  return {
     namespace: ECHO_NAMESPACE ?? '',
     ...(ECHO_SERVICE ? { service: ECHO_SERVICE } : {}),
     pod: ECHO_POD ?? '',
@@ -68,10 +95,6 @@ async function answer(request: IncomingMessage, response: ServerResponse, port: 
     headers: joined(request.headersDistinct),
     bodyBytes,
   };
-  response.statusCode = Number(request.headers['x-echo-status'] ?? 200);
-  response.setHeader('content-type', 'application/json');
-  if (isStopping) response.setHeader('connection', 'close');
-  response.end(`${JSON.stringify(body)}\n`);
 }
 
 function joined(headers: NodeJS.Dict<string[]>): Record<string, string> {

@@ -216,6 +216,9 @@ function runs(count: number): number {
 }
 
 async function compare(wire: string, method: string, at: Cuts): Promise<Reading | null> {
+  // llhttp takes `chunked` with a tab behind it for another coding, and the end of the connection
+  // for the end of the body. To the standard a tab is as good as a space there.
+  fc.pre(!/^transfer-encoding:[^\r\n]*\t[ \t]*\r$/im.test(wire));
   const bytes = latin1(wire);
   const ours = await ourReading(bytes, method, at);
   if (ours !== null) expect(theirReading(bytes, method)).toEqual(ours);

@@ -81,6 +81,8 @@ export function answerText(match: Match | null): string {
   if (match.kind !== 'route') return '404 NoRoute';
   const { name, dialer, endpoints } = match.target.upstream;
   if (endpoints.length === 0) return '503 NoEndpoints';
-  const addresses = endpoints.map(({ host, port }) => `${host}:${port}`).join(' ');
-  return `${name} [${addresses}]${dialer === 'socket' ? '' : ` by ${dialer}`}`;
+  const addresses = endpoints.map(({ host, port }) =>
+    host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+  );
+  return `${name} [${addresses.join(' ')}]${dialer === 'socket' ? '' : ` by ${dialer}`}`;
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeClose, isCloseCode } from '../../worker/websocket/close.ts';
-import { encodeFrame, Opcode } from '../../worker/websocket/frames.ts';
+import { encodeFrame, type Frame, Opcode } from '../../worker/websocket/frames.ts';
 import { frame, readWithWs } from './ws-codec.ts';
 
 const maskingKey = fc.uint8Array({ minLength: 4, maxLength: 4 });
@@ -19,15 +19,14 @@ describe('encodeFrame', () => {
         const view = new Uint8Array(shift + bytes.length).subarray(shift);
         view.set(bytes);
         const expected = frame(bytes, { fin: true, opcode: code, maskingKey: key });
-        expect(Buffer.from(encodeFrame(code, view, key)).equals(expected)).toBe(true);
-        expect(view).toEqual(bytes);
+        expect(bytesOf(encodeFrame(code, view, key)).equals(expected)).toBe(true);
       }),
     );
   });
 
   test('ws reads a large message back', async () => {
     const payload = crypto.getRandomValues(new Uint8Array(65_536));
-    const bytes = encodeFrame(Opcode.binary, payload, Uint8Array.of(1, 2, 3, 250));
+    const bytes = bytesOf(encodeFrame(Opcode.binary, payload.slice(), Uint8Array.of(1, 2, 3, 250)));
     const reading = await readWithWs(bytes, { isServer: true, maxPayload: 0 });
     expect(reading).toEqual({
       messages: [['binary', Buffer.from(payload).toString('hex')]],
@@ -43,7 +42,7 @@ describe('encodeClose', () => {
     await fc.assert(
       fc.asyncProperty(code, reason, maskingKey, async (number, text, key) => {
         const close = { code: number, reason: number === 1005 ? '' : text };
-        const bytes = encodeFrame(Opcode.close, encodeClose(close), key);
+        const bytes = bytesOf(encodeFrame(Opcode.close, encodeClose(close), key));
         const { messages } = await readWithWs(bytes, { isServer: true, maxPayload: 0 });
         expect(messages).toEqual([['close', close.code, close.reason.toWellFormed()]]);
       }),
@@ -62,3 +61,7 @@ describe('encodeClose', () => {
     }
   });
 });
+
+function bytesOf({ head, payload }: Frame): Buffer {
+  return Buffer.concat([head, payload]);
+}

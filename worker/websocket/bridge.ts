@@ -1,7 +1,7 @@
+import { Deadline } from '../dial/deadline.ts';
 import type { UpgradedConnection } from '../http1/message.ts';
 import { ClientPeer } from './client-peer.ts';
 import type { Close } from './close.ts';
-import { Deadline } from './deadline.ts';
 import type { Ending } from './ending.ts';
 import { UpstreamPeer } from './upstream-peer.ts';
 
@@ -41,12 +41,13 @@ export async function bridge(options: BridgeOptions): Promise<Ending> {
 
   const ending = await Promise.race([client.ended, upstream.ended]);
   const deadline = new Deadline(options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS);
-  upstream.onProgress = () => deadline.extend();
+  upstream.onProgress = () => deadline.start();
+  deadline.start();
   try {
     await passOn(ending, client, upstream, deadline);
-    await deadline.within(upstream.finish({ serverFirst: ending.kind === 'closed' }));
+    await within(deadline, upstream.finish({ serverFirst: ending.kind === 'closed' }));
   } finally {
-    deadline.clear();
+    deadline.stop();
     await options.upgraded.close();
   }
   return ending;
@@ -69,13 +70,13 @@ async function passOn(
       // without a Close frame, as it would have without us.
       if (ending.by === 'upstream') {
         client.close(UPSTREAM_LOST);
-        await deadline.within(client.ended);
+        await within(deadline, client.ended);
       }
       return;
     case 'failed':
       upstream.fail(ending.codes.upstream);
       client.close({ code: ending.codes.client, reason: '' });
-      await deadline.within(client.ended);
+      await within(deadline, client.ended);
       return;
     default:
       ending satisfies never;
@@ -89,7 +90,7 @@ async function closeUpstream(
   deadline: Deadline,
 ): Promise<void> {
   upstream.close(close);
-  const answer = await deadline.within(upstream.ended);
+  const answer = await within(deadline, upstream.ended);
   client.close(answer?.kind === 'closed' ? answer.close : UPSTREAM_LOST);
 }
 
@@ -100,7 +101,12 @@ async function closeClient(
   deadline: Deadline,
 ): Promise<void> {
   client.close(close);
-  const answer = await deadline.within(client.ended);
+  const answer = await within(deadline, client.ended);
   // The usual answer is an echo (RFC 6455 section 5.5.1), so that is what an absent one becomes.
   upstream.close(answer?.kind === 'closed' ? answer.close : close);
+}
+
+/** Resolves as the promise does, or with null once the time has run out. */
+function within<T>(deadline: Deadline, promise: Promise<T>): Promise<T | null> {
+  return Promise.race([promise, deadline.expired.then(() => null)]);
 }

@@ -22,11 +22,13 @@ export function isCloseCode(code: number): boolean {
   return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
 }
 
-/** Reads the payload of a Close frame (RFC 6455 section 5.5.1). Throws a `ProtocolError`. */
+/**
+ * Reads the payload of a Close frame (RFC 6455 section 5.5.1), of any length but one. Throws a
+ * `ProtocolError`.
+ */
 export function decodeClose(payload: Uint8Array): Close {
-  const [high, low] = payload;
-  if (high === undefined) return { code: NO_CODE, reason: '' };
-  if (low === undefined) throw new ProtocolError(1002, 'a close frame with half a code');
+  const [high = 0, low = 0] = payload;
+  if (payload.length === 0) return { code: NO_CODE, reason: '' };
   const code = high * 256 + low;
   if (!isCloseCode(code)) throw new ProtocolError(1002, `close code ${code}`);
   return { code, reason: decodeUtf8(payload.subarray(2)) };

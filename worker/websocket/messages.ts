@@ -1,6 +1,7 @@
 import { type Close, decodeClose } from './close.ts';
 import {
   decodeHeader,
+  decodeOpcode,
   type FrameHeader,
   HEADER_BYTES_MAX,
   headerBytes,
@@ -70,28 +71,32 @@ export class MessageParser {
       start = this.#header.subarray(0, start.length + part.length);
       this.#headerLength = start.length;
       rest = rest.subarray(part.length);
+      // A wrong frame is refused at once: its sender may wait for us before it sends the rest.
+      if (start.length === 2) this.#checkOrder(decodeOpcode(start));
     }
     this.#headerLength = 0;
     this.#beginFrame(decodeHeader(start));
     return rest;
   }
 
-  /** The order of fragments (RFC 6455 section 5.4), and the limit, before any payload is kept. */
+  /** RFC 6455 section 5.4. */
+  #checkOrder(opcode: Opcode): void {
+    const isInside = this.#fragmented !== null;
+    if (opcode === Opcode.continuation && !isInside) {
+      throw new ProtocolError(1002, 'a continuation of nothing');
+    }
+    if (opcode !== Opcode.continuation && !isControl(opcode) && isInside) {
+      throw new ProtocolError(1002, 'a new message inside a fragmented one');
+    }
+  }
+
   #beginFrame(frame: FrameHeader): void {
     const { opcode, payloadBytes } = frame;
-    if (!isControl(opcode)) {
-      if (opcode === Opcode.continuation && this.#fragmented === null) {
-        throw new ProtocolError(1002, 'a continuation of nothing');
-      }
-      if (opcode !== Opcode.continuation && this.#fragmented !== null) {
-        throw new ProtocolError(1002, 'a new message inside a fragmented one');
-      }
-      if (this.#message.length + payloadBytes > this.#messageBytesMax) {
-        throw new ProtocolError(1009, `a message of more than ${this.#messageBytesMax} bytes`);
-      }
-      if (opcode === Opcode.text) this.#fragmented = 'text';
-      if (opcode === Opcode.binary) this.#fragmented = 'binary';
+    if (!isControl(opcode) && this.#message.length + payloadBytes > this.#messageBytesMax) {
+      throw new ProtocolError(1009, `a message of more than ${this.#messageBytesMax} bytes`);
     }
+    if (opcode === Opcode.text) this.#fragmented = 'text';
+    if (opcode === Opcode.binary) this.#fragmented = 'binary';
     this.#frame = frame;
     this.#missing = payloadBytes;
   }

@@ -1,3 +1,5 @@
+import type { Frame } from './frames.ts';
+
 /**
  * How many bytes may wait for an upstream that reads slowly. There is no way to make workerd read
  * less from a client, so they wait in the memory of the isolate, of whose 128 MiB this is a quarter.
@@ -8,17 +10,18 @@ export const OUTBOX_BYTES_MAX = 32 * 1024 * 1024;
 const FRAME_OVERHEAD_BYTES = 256;
 
 /**
- * The most that is written at once. Small frames share a write; of a large one no more than this is
- * on its way at a time, so that a slow upstream can be told from one that has stopped.
+ * The most that is written at once. Small frames share a write, as each costs a turn of the event
+ * loop: writing less in a turn than workerd reads in one would fill the outbox. Of a large frame no
+ * more than this is on its way at a time, so that a slow upstream can be told from a stopped one.
  */
-const WRITE_BYTES_MAX = 64 * 1024;
+const WRITE_BYTES_MAX = 1024 * 1024;
 
 /** Frames on their way to the upstream, bounded in bytes. */
 export class Outbox {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #bytesMax: number;
-  #urgent: Uint8Array[] = [];
-  #frames: Uint8Array[] = [];
+  #urgent: Frame[] = [];
+  #frames: Frame[] = [];
   #bytes = 0;
   #writing: Promise<void> | null = null;
   #broken = false;
@@ -37,12 +40,12 @@ export class Outbox {
     return this.#bytes === 0 || this.#bytes + bytes + FRAME_OVERHEAD_BYTES <= this.#bytesMax;
   }
 
-  push(frame: Uint8Array): void {
+  push(frame: Frame): void {
     this.#take(this.#frames, frame);
   }
 
   /** For control frames, which may overtake whole messages (RFC 6455 section 5.4). */
-  pushUrgent(frame: Uint8Array): void {
+  pushUrgent(frame: Frame): void {
     this.#take(this.#urgent, frame);
   }
 
@@ -64,19 +67,19 @@ export class Outbox {
     await this.#writer.close().catch(() => {});
   }
 
-  #take(queue: Uint8Array[], frame: Uint8Array): void {
+  #take(queue: Frame[], frame: Frame): void {
     // What the upstream said last may still be read from a connection that takes no more.
     if (this.#broken) return;
     queue.push(frame);
-    this.#bytes += frame.length + FRAME_OVERHEAD_BYTES;
+    this.#bytes += frameBytes(frame) + FRAME_OVERHEAD_BYTES;
     this.#writing ??= this.#write();
   }
 
   async #write(): Promise<void> {
     try {
-      for (let batch = this.#nextBatch(); batch !== null; batch = this.#nextBatch()) {
-        for (let at = 0; at < batch.length; at += WRITE_BYTES_MAX) {
-          await this.#writer.write(batch.subarray(at, at + WRITE_BYTES_MAX));
+      for (let batch = this.#nextBatch(); batch.length > 0; batch = this.#nextBatch()) {
+        for (const part of writes(batch)) {
+          await this.#writer.write(part);
           this.onProgress();
         }
       }
@@ -88,26 +91,41 @@ export class Outbox {
     }
   }
 
-  /** One large frame, or several that fit in one write. */
-  #nextBatch(): Uint8Array | null {
+  /** As many frames as fit in one write, or one that does not. */
+  #nextBatch(): readonly Frame[] {
     const queue = this.#urgent.length > 0 ? this.#urgent : this.#frames;
     let bytes = 0;
     let count = 0;
     for (const frame of queue) {
-      if (count > 0 && bytes + frame.length > WRITE_BYTES_MAX) break;
-      bytes += frame.length;
+      if (count > 0 && bytes + frameBytes(frame) > WRITE_BYTES_MAX) break;
+      bytes += frameBytes(frame);
       count += 1;
     }
-    if (count === 0) return null;
-    const batch = queue.splice(0, count);
     this.#bytes -= bytes + count * FRAME_OVERHEAD_BYTES;
-    return concat(batch, bytes);
+    return queue.splice(0, count);
+  }
+}
+
+function frameBytes({ head, payload }: Frame): number {
+  return head.length + payload.length;
+}
+
+/** A batch as it is written: joined, or a frame that is too large for that in pieces. */
+function* writes(batch: readonly Frame[]): Generator<Uint8Array> {
+  const parts = batch.flatMap(({ head, payload }) => [head, payload]);
+  const bytes = batch.reduce((sum, frame) => sum + frameBytes(frame), 0);
+  if (bytes <= WRITE_BYTES_MAX) {
+    yield concat(parts, bytes);
+    return;
+  }
+  for (const part of parts) {
+    for (let at = 0; at < part.length; at += WRITE_BYTES_MAX) {
+      yield part.subarray(at, at + WRITE_BYTES_MAX);
+    }
   }
 }
 
 function concat(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  const [first] = parts;
-  if (first !== undefined && parts.length === 1) return first;
   const all = new Uint8Array(bytes);
   let offset = 0;
   for (const part of parts) {

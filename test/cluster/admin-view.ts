@@ -1,0 +1,64 @@
+import type { Problem, Snapshot } from '../../snapshot/types.ts';
+import { ask } from './ask.ts';
+
+/** What the admin API of an edge says, all of one version. */
+export class AdminView {
+  readonly version: string | null;
+  readonly problems: readonly string[];
+  readonly #snapshot: Snapshot;
+
+  constructor(version: string | null, snapshot: Snapshot, problems: readonly string[]) {
+    this.version = version;
+    this.problems = problems;
+    this.#snapshot = snapshot;
+  }
+
+  /** The upstream of the route with this very host and path, e.g. `default/web/80`. */
+  upstream(host: string, path = '/'): string | undefined {
+    const virtualHost = this.#snapshot.virtualHosts.find(({ hostname }) => hostname === host);
+    return virtualHost?.routes.find(({ match }) => match.path === path)?.upstream;
+  }
+
+  /** `address:port` of all endpoints of an upstream; none when there is no such upstream either. */
+  endpoints(upstream: string): readonly string[] {
+    const found = this.#snapshot.upstreams.find(({ name }) => name === upstream);
+    return (found?.endpoints ?? []).map(({ host, port }) => `${host}:${port}`);
+  }
+
+  /** The hostnames that are served. */
+  get hosts(): readonly string[] {
+    return this.#snapshot.virtualHosts.map(({ hostname }) => hostname);
+  }
+
+  /** Whether there is this problem: `Reason Kind namespace/name`. */
+  hasProblem(problem: string): boolean {
+    return this.problems.some((each) => each.startsWith(`${problem}: `));
+  }
+
+  toJSON(): unknown {
+    return { version: this.version, ...this.#snapshot, problems: this.problems };
+  }
+}
+
+/**
+ * Asks the edge for what it serves; null when the answers are not of one version, as in the middle
+ * of a publication.
+ */
+export async function adminView(port: number, token: string): Promise<AdminView> {
+  const get = async <T>(path: string): Promise<T> => {
+    const headers = { authorization: `Bearer ${token}` };
+    const { status, text } = await ask(port, { host: 'admin.localhost', path, headers });
+    if (status !== 200) throw new Error(`${path}: ${status} ${text}`);
+    return JSON.parse(text) as T;
+  };
+  // The edge looks for a newer version before it answers the second, and then serves that.
+  const routes = await get<Snapshot & { version: string | null }>('/api/routes');
+  const { version } = await get<{ version: string | null }>('/api/version');
+  if (version !== routes.version) throw new Error('a publication is under way');
+  const { problems } = await get<{ problems: (Problem['object'] & Problem)[] }>('/api/problems');
+  const texts = problems.map(
+    ({ kind, namespace, name, reason, message }) =>
+      `${reason} ${kind} ${namespace ? `${namespace}/` : ''}${name}: ${message}`,
+  );
+  return new AdminView(version, routes, texts);
+}

@@ -1,0 +1,117 @@
+import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type AdminView, adminView } from './admin-view.ts';
+import { type Answer, ask, type Question, verdict } from './ask.ts';
+import { type Cluster, GiveUp, waitFor } from './cluster.ts';
+import { currentEdge } from './edge.ts';
+import type { RunningProcess } from './processes.ts';
+
+export interface GatewayOptions {
+  kubeconfig: string;
+  /** Default: a new folder. */
+  persist?: string;
+  /** Default: a free port, known once the gateway is ready. */
+  port?: number;
+  /** Further flags of `causeway dev`. */
+  flags?: readonly string[];
+}
+
+const ADMIN_TOKEN = 'a-token-for-the-tests';
+
+const READY = /^causeway ready http=http:\/\/[^ ]*:(\d+) .*$/m;
+
+let started = 0;
+
+/** `causeway dev --kubeconfig FILE` as a user starts it: a process of its own, in the edge namespace. */
+export class GatewayProcess {
+  readonly persist: string;
+  readonly #cluster: Cluster;
+  readonly #process: RunningProcess;
+  #port: number | undefined;
+
+  /** Starts it and does not wait. */
+  constructor(cluster: Cluster, options: GatewayOptions) {
+    this.#cluster = cluster;
+    this.#port = options.port;
+    // Goes with the edge.
+    this.persist = options.persist ?? mkdtempSync(join(currentEdge().dir, 'gateway-'));
+    const program = fileURLToPath(new URL('../../bin/causeway.mjs', import.meta.url));
+    const argv = [
+      ...[process.execPath, program, 'dev', '--kubeconfig', options.kubeconfig],
+      ...['--http-port', String(options.port ?? 0), '--persist', this.persist],
+      ...(options.flags ?? []),
+    ];
+    const env = { CAUSEWAY_ADMIN_TOKEN: ADMIN_TOKEN };
+    this.#process = cluster.spawn('edge', `gateway-${++started}`, argv, env);
+  }
+
+  /** Starts it and waits until it says that it is ready. */
+  static async start(cluster: Cluster, options: GatewayOptions): Promise<GatewayProcess> {
+    const gateway = new GatewayProcess(cluster, options);
+    await gateway.ready();
+    return gateway;
+  }
+
+  /** Waits for the line of the gateway that scripts can wait for, and returns it. */
+  async ready(): Promise<string> {
+    const [line, port] = await waitFor('the gateway to be ready', () => {
+      if (!this.#process.isRunning()) throw new GiveUp(`the gateway ended:\n${this.log()}`);
+      return READY.exec(this.log());
+    });
+    this.#port = Number(port);
+    return line;
+  }
+
+  /** Whether it has said that it is ready. */
+  isReady(): boolean {
+    return READY.test(this.log());
+  }
+
+  /** What it has written to its standard output and standard error. */
+  log(): string {
+    return this.#cluster.log(this.#process.name);
+  }
+
+  get port(): number {
+    if (this.#port === undefined) throw new Error('a port of its own is known when it is ready');
+    return this.#port;
+  }
+
+  ask(question: Question): Promise<Answer> {
+    return ask(this.port, question);
+  }
+
+  /** As `200 default/web` or `503 edge`. */
+  verdict(host: string, path = '/'): Promise<string> {
+    return verdict(this.port, { host, path });
+  }
+
+  /**
+   * Waits until the edge serves what `isThere` describes. From then on one request is enough to see
+   * it: the edge has been asked for its version after it was published.
+   */
+  async serves(what: string, isThere: (view: AdminView) => boolean): Promise<AdminView> {
+    try {
+      return await waitFor(`the edge to serve ${what}`, async () => {
+        const view = await adminView(this.port, ADMIN_TOKEN);
+        return isThere(view) ? view : null;
+      });
+    } catch (error) {
+      const view = await adminView(this.port, ADMIN_TOKEN).catch(String);
+      throw new Error(`${error}\nThe edge: ${JSON.stringify(view)}\nIts log:\n${this.log()}`);
+    }
+  }
+
+  /** SIGTERM; returns the exit code. */
+  async stop(): Promise<number | null> {
+    await this.#process.stop(10_000);
+    return this.#process.exited;
+  }
+
+  /** As a crash would: SIGKILL. */
+  async kill(): Promise<void> {
+    this.#process.signal('SIGKILL');
+    await this.#process.exited;
+  }
+}

@@ -1,0 +1,175 @@
+import type { Cluster } from './cluster.ts';
+
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly [field: string]: unknown;
+}
+
+/**
+ * Server-side apply of objects, in this order. What `kubectl apply` does too, but kubectl asks no more
+ * than five times a second. The list items that it merges need their `protocol`.
+ */
+export async function applyAll(cluster: Cluster, ...manifests: Manifest[]): Promise<void> {
+  for (const manifest of manifests) {
+    const path = `${collectionPath(manifest)}/${manifest.metadata.name}`;
+    await cluster.api.patch(`${path}?fieldManager=tests&force=true`, manifest, 'apply');
+  }
+}
+
+function collectionPath({ apiVersion, kind, metadata }: Manifest): string {
+  const group = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+  const within = metadata.namespace ? `/namespaces/${metadata.namespace}` : '';
+  const plural = kind.toLowerCase() + (kind.endsWith('s') ? 'es' : 's');
+  return `${group}${within}/${plural}`;
+}
+
+export function namespace(name: string): Manifest {
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
+}
+
+export interface DeploymentOptions {
+  namespace?: string;
+  /** Default 1. */
+  replicas?: number;
+  /** Where its pods listen. Default 8080. */
+  port?: number;
+  /** The only node for its pods. */
+  node?: string;
+  /** How long a pod that is asked to end still takes connections (a preStop hook). Default 0. */
+  drainSeconds?: number;
+}
+
+/** Pods that say they are of the Service `name`. An update starts a new pod before an old one ends. */
+export function deployment(name: string, options: DeploymentOptions = {}): Manifest {
+  const { namespace = 'default', replicas = 1, port = 8080, node, drainSeconds = 0 } = options;
+  const sleep = { preStop: { exec: { command: ['sleep', String(drainSeconds)] } } };
+  const container = {
+    name: 'echo',
+    image: 'echo',
+    ports: [{ containerPort: port, protocol: 'TCP' }],
+    ...(drainSeconds > 0 && { lifecycle: sleep }),
+  };
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name, namespace },
+    spec: {
+      replicas,
+      selector: { matchLabels: { app: name } },
+      strategy: { rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+      template: {
+        metadata: { labels: { app: name } },
+        spec: {
+          containers: [container],
+          ...(node !== undefined && { nodeSelector: { 'kubernetes.io/hostname': node } }),
+        },
+      },
+    },
+  };
+}
+
+export interface ServiceOptions {
+  namespace?: string;
+  nodePort?: number;
+  /** Default 8080. */
+  targetPort?: number;
+  externalTrafficPolicy?: 'Cluster' | 'Local';
+}
+
+/** Port 80 of the pods of the Deployment of that name. */
+export function nodePortService(name: string, options: ServiceOptions = {}): Manifest {
+  const { namespace = 'default', nodePort, targetPort = 8080, externalTrafficPolicy } = options;
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace },
+    spec: {
+      type: 'NodePort',
+      selector: { app: name },
+      ...(externalTrafficPolicy && { externalTrafficPolicy }),
+      ports: [{ port: 80, protocol: 'TCP', targetPort, ...(nodePort && { nodePort }) }],
+    },
+  };
+}
+
+export interface IngressOptions {
+  namespace?: string;
+  /** Default `causeway`. */
+  className?: string;
+}
+
+/** @param rules host to path to Service; the paths are prefixes and the Services' port is 80. */
+export function ingress(
+  name: string,
+  rules: Readonly<Record<string, Readonly<Record<string, string>>>>,
+  { namespace = 'default', className = 'causeway' }: IngressOptions = {},
+): Manifest {
+  const backend = (service: string) => ({ service: { name: service, port: { number: 80 } } });
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: { name, namespace },
+    spec: {
+      ingressClassName: className,
+      rules: Object.entries(rules).map(([host, paths]) => ({
+        host,
+        http: {
+          paths: Object.entries(paths).map(([path, service]) => ({
+            path,
+            pathType: 'Prefix',
+            backend: backend(service),
+          })),
+        },
+      })),
+    },
+  };
+}
+
+export function ingressClass(name: string, controller: string): Manifest {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'IngressClass',
+    metadata: { name },
+    spec: { controller },
+  };
+}
+
+const ACCOUNT = { namespace: 'causeway-system', name: 'causeway' };
+
+/**
+ * The account of the syncer, with what it needs and no more: a gateway that ran as admin would not
+ * show a permission that is missing. Returns the path of a kubeconfig for it.
+ */
+export async function syncerKubeconfig(cluster: Cluster): Promise<string> {
+  const rbac = 'rbac.authorization.k8s.io';
+  const rule = (apiGroup: string, ...resources: string[]) => ({
+    apiGroups: [apiGroup],
+    resources,
+    verbs: ['get', 'list', 'watch'],
+  });
+  await applyAll(
+    cluster,
+    namespace(ACCOUNT.namespace),
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: ACCOUNT },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'ClusterRole',
+      metadata: { name: ACCOUNT.name },
+      rules: [
+        rule('', 'services', 'nodes', 'secrets'),
+        rule('discovery.k8s.io', 'endpointslices'),
+        rule('networking.k8s.io', 'ingresses', 'ingressclasses'),
+      ],
+    },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: 'ClusterRoleBinding',
+      metadata: { name: ACCOUNT.name },
+      roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: ACCOUNT.name },
+      subjects: [{ kind: 'ServiceAccount', ...ACCOUNT }],
+    },
+  );
+  return cluster.serviceAccountKubeconfig(ACCOUNT.namespace, ACCOUNT.name);
+}

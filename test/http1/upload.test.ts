@@ -1,0 +1,295 @@
+import { setImmediate } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { exchange } from '../../worker/http1/exchange.ts';
+import type { UpstreamRequest, UpstreamResponse } from '../../worker/http1/message.ts';
+import { RequestBodyError } from '../../worker/http1/request-error.ts';
+import { latin1, textOf } from './support/bytes.ts';
+import { readRequest } from './support/llhttp.ts';
+import { MemoryConnection } from './support/memory-connection.ts';
+
+const TIMEOUT_MS = 1000;
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+
+/** A client's body, which the test sends piece by piece. */
+class ClientBody {
+  isCancelled = false;
+  #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+  readonly stream = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      this.#controller = controller;
+    },
+    cancel: () => {
+      this.isCancelled = true;
+    },
+  });
+
+  send(text: string): void {
+    this.#controller?.enqueue(latin1(text));
+  }
+
+  end(): void {
+    this.#controller?.close();
+  }
+
+  fail(): void {
+    this.#controller?.error(new Error('the client has gone'));
+  }
+}
+
+function post(
+  connection: MemoryConnection,
+  body: ClientBody,
+  contentLength: number | null,
+): Promise<UpstreamResponse> {
+  const request: UpstreamRequest = {
+    method: 'POST',
+    target: '/',
+    host: 'a',
+    headers: [],
+    body: body.stream,
+    contentLength,
+    upgrade: null,
+  };
+  return exchange(connection, request, { responseTimeoutMs: TIMEOUT_MS });
+}
+
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await setImmediate();
+}
+
+async function textOfBody({ body }: UpstreamResponse): Promise<string> {
+  return textOf(await new Response(body).bytes());
+}
+
+const silent = (): MemoryConnection => new MemoryConnection([], 'open');
+
+describe('a body', () => {
+  test.each([
+    ['of known length', 10],
+    ['of unknown length', null],
+  ])('%s arrives as it was sent', async (_, contentLength) => {
+    const connection = silent();
+    const body = new ClientBody();
+    const answer = post(connection, body, contentLength);
+    for (const text of ['01', '', '2345', '6789']) {
+      body.send(text);
+      await settle();
+    }
+    body.end();
+    await settle();
+    connection.say(OK);
+    expect(await textOfBody(await answer)).toBe('ok');
+    expect(readRequest(Buffer.concat(connection.sent))).toMatchObject([
+      { method: 'POST', body: '0123456789', isComplete: true },
+    ]);
+  });
+
+  test('is taken from the client no faster than the upstream takes it', async () => {
+    const connection = silent();
+    connection.blocked = new Promise(() => {});
+    let takenCount = 0;
+    const body = new ClientBody();
+    const stream = new ReadableStream<Uint8Array>(
+      { pull: (controller) => controller.enqueue(latin1(`${takenCount++}`)) },
+      { highWaterMark: 0 },
+    );
+    const answer = post(connection, Object.assign(body, { stream }), null);
+    await settle();
+    expect(takenCount).toBeLessThanOrEqual(1);
+    connection.say(OK);
+    await answer;
+  });
+
+  test.each([
+    ['fails', 10, (body: ClientBody) => body.fail()],
+    ['is shorter than declared', 10, (body: ClientBody) => body.end()],
+    ['is longer than declared', 6, (body: ClientBody) => body.send('678')],
+  ])('that %s leaves the upstream with half a request', async (_, contentLength, act) => {
+    const connection = silent();
+    const body = new ClientBody();
+    const answer = post(connection, body, contentLength);
+    body.send('01234');
+    await settle();
+    act(body);
+    await expect(answer).rejects.toThrow(RequestBodyError);
+    expect(connection.isClosed).toBe(true);
+    expect(readRequest(Buffer.concat(connection.sent))).toMatchObject([
+      { body: '01234', isComplete: false },
+    ]);
+  });
+
+  test('that fails after the answer has begun breaks off the answer', async () => {
+    const connection = silent();
+    const body = new ClientBody();
+    const answer = post(connection, body, null);
+    connection.say('HTTP/1.1 200 OK\r\n\r\nbegun');
+    const response = await answer;
+    const text = textOfBody(response);
+    body.fail();
+    await expect(text).rejects.toThrow();
+    expect(connection.isClosed).toBe(true);
+    expect(connection.sentText).not.toContain('0\r\n\r\n');
+  });
+});
+
+describe('an early answer', () => {
+  test('is delivered, and the rest of the body is left', async () => {
+    const connection = silent();
+    const body = new ClientBody();
+    const answer = post(connection, body, 1_000_000);
+    body.send('begun');
+    await settle();
+    connection.say('HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno');
+    const response = await answer;
+    expect(response.status).toBe(413);
+    expect(await textOfBody(response)).toBe('no');
+    expect(body.isCancelled).toBe(true);
+    expect(connection.isClosed).toBe(true);
+  });
+
+  test('that goes on lets the body go on', async () => {
+    const connection = silent();
+    const body = new ClientBody();
+    const answer = post(connection, body, null);
+    connection.say('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n');
+    const text = textOfBody(await answer);
+    body.send('question');
+    await settle();
+    expect(connection.sentText).toContain('8\r\nquestion\r\n');
+    connection.say('6\r\nanswer\r\n');
+    body.end();
+    await settle();
+    expect(connection.sentText).toContain('0\r\n\r\n');
+    connection.say('0\r\n\r\n');
+    expect(await text).toBe('answer');
+    expect(body.isCancelled).toBe(false);
+  });
+
+  test('is not lost when the upstream then takes no more', async () => {
+    const connection = silent();
+    const body = new ClientBody();
+    const answer = post(connection, body, 1_000_000);
+    await settle();
+    connection.isBroken = true;
+    body.send('too late');
+    await settle();
+    expect(body.isCancelled).toBe(true);
+    connection.say('HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno');
+    connection.end();
+    expect(await textOfBody(await answer)).toBe('no');
+  });
+
+  test('that never comes from an upstream that takes no more is a reset', async () => {
+    const connection = silent();
+    connection.isBroken = true;
+    const answer = post(connection, new ClientBody(), 5);
+    await settle();
+    connection.reset();
+    await expect(answer).rejects.toMatchObject({ kind: 'reset', requestSent: true });
+  });
+
+  test('whose reader goes ends both directions', async () => {
+    const connection = silent();
+    const body = new ClientBody();
+    const answer = post(connection, body, null);
+    connection.say('HTTP/1.1 200 OK\r\n\r\nbegun');
+    const response = await answer;
+    await response.body?.cancel();
+    await settle();
+    expect(body.isCancelled).toBe(true);
+    expect(connection.isClosed).toBe(true);
+  });
+});
+
+describe('the time to answer', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
+  afterEach(() => void vi.useRealTimers());
+
+  async function pass(ms: number): Promise<void> {
+    await settle();
+    await vi.advanceTimersByTimeAsync(ms);
+    await settle();
+  }
+
+  async function isPending(promise: Promise<unknown>): Promise<boolean> {
+    return (
+      (await Promise.race([promise.catch(() => {}), settle().then(() => 'pending')])) === 'pending'
+    );
+  }
+
+  const noBody = (connection: MemoryConnection) =>
+    exchange(
+      connection,
+      {
+        method: 'GET',
+        target: '/',
+        host: 'a',
+        headers: [],
+        body: null,
+        contentLength: null,
+        upgrade: null,
+      },
+      { responseTimeoutMs: TIMEOUT_MS },
+    );
+
+  test('runs out', async () => {
+    const connection = silent();
+    const answer = noBody(connection);
+    await pass(TIMEOUT_MS - 1);
+    expect(await isPending(answer)).toBe(true);
+    await pass(1);
+    await expect(answer).rejects.toMatchObject({ kind: 'timeout', requestSent: true });
+    expect(connection.isClosed).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('ends with the head, and leaves no timer', async () => {
+    const connection = silent();
+    const answer = noBody(connection);
+    await pass(TIMEOUT_MS - 1);
+    connection.say('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n');
+    const response = await answer;
+    expect(vi.getTimerCount()).toBe(0);
+    await pass(10 * TIMEOUT_MS);
+    connection.say('ok');
+    expect(await textOfBody(response)).toBe('ok');
+  });
+
+  test('does not run while the client is the slow one, and begins with its last byte', async () => {
+    const connection = silent();
+    const body = new ClientBody();
+    const answer = post(connection, body, null);
+    for (let piece = 0; piece < 5; piece++) {
+      await pass(10 * TIMEOUT_MS);
+      body.send('x');
+    }
+    expect(await isPending(answer)).toBe(true);
+    body.end();
+    await pass(TIMEOUT_MS - 1);
+    expect(await isPending(answer)).toBe(true);
+    await pass(1);
+    await expect(answer).rejects.toMatchObject({ kind: 'timeout' });
+  });
+
+  test('runs while the upstream takes nothing', async () => {
+    const connection = silent();
+    const body = new ClientBody();
+    const answer = post(connection, body, null);
+    await settle();
+    connection.blocked = new Promise(() => {});
+    body.send('x');
+    const failed = expect(answer).rejects.toMatchObject({ kind: 'timeout' });
+    await pass(TIMEOUT_MS);
+    await failed;
+    expect(body.isCancelled).toBe(true);
+  });
+
+  test('runs when the upstream has hung up for writing only', async () => {
+    const connection = silent();
+    connection.isBroken = true;
+    const answer = post(connection, new ClientBody(), 5);
+    const failed = expect(answer).rejects.toMatchObject({ kind: 'timeout' });
+    await pass(TIMEOUT_MS);
+    await failed;
+  });
+});
