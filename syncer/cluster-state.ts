@@ -1,10 +1,12 @@
 import { compareText } from '../snapshot/precedence.ts';
 import type { Problem } from '../snapshot/types.ts';
 import type {
+  ConfigMap,
   EndpointSlice,
   Ingress,
   IngressClass,
   KubernetesObject,
+  Namespace,
   Node,
   ObjectMeta,
   Secret,
@@ -19,6 +21,9 @@ export interface ClusterState {
   readonly endpointSlices: readonly EndpointSlice[];
   readonly nodes: readonly Node[];
   readonly secrets: readonly Secret[];
+  readonly configMaps: readonly ConfigMap[];
+  /** Only where a selector asks for their labels. */
+  readonly namespaces: readonly Namespace[];
   /** Found while reading: objects that are not what their kind says. */
   readonly problems: readonly Problem[];
 }
@@ -46,6 +51,8 @@ export function clusterState(
     endpointSlices: of('EndpointSlice'),
     nodes: of('Node'),
     secrets: of('Secret'),
+    configMaps: of('ConfigMap'),
+    namespaces: of('Namespace'),
     problems,
   };
 }

@@ -83,7 +83,10 @@ export class FileSource implements StateSource {
         const key = describeRef(refOf(object));
         const first = unique.get(key);
         if (!first) unique.set(key, object);
-        else if (!isSame(first, object)) problems.push(duplicate(object, file));
+        // Most ConfigMaps are strangers, and those of overlays share a name on purpose.
+        else if (object.kind !== 'ConfigMap' && !isSame(first, object)) {
+          problems.push(duplicate(object, file));
+        }
       }
     }
     const objects = [...unique.values()];

@@ -8,15 +8,21 @@ import { type AnnotationFilter, isRoutingAnnotation } from './entry.ts';
 import { ListWatch, type WatchCounters } from './list-watch.ts';
 import { ObjectStore } from './object-store.ts';
 import type { KubernetesKind } from './objects.ts';
+import { ReferenceWatches } from './reference-watches.ts';
+import { referencesOf } from './references.ts';
 import { type Collection, RESOURCES } from './resource.ts';
-import { SecretWatches } from './secret-watches.ts';
 import type { WatchLimits } from './watch.ts';
 
 export interface ClusterSourceOptions {
   readonly kubeConfig: KubeConfig;
   readonly logger: Logger;
-  /** A kind that is left out counts as one without objects (Node, where node ports are not used). */
+  /**
+   * A kind that is left out counts as one without objects (Node, where node ports are not used);
+   * without this, all but Namespace.
+   */
   readonly kinds?: readonly KubernetesKind[];
+  /** Only its IngressClasses have their ConfigMap watched; `null`: all. */
+  readonly controllerName?: string | null;
   /** `null`: all. */
   readonly namespaces?: readonly string[] | null;
   /** Annotations of Ingresses that fail it are dropped, and a change of them wakes nobody. */
@@ -72,18 +78,29 @@ export interface KindStats extends Readonly<WatchCounters> {
   readonly synced: boolean;
 }
 
+/** Namespaces are of use only to a selector of them. */
+const DEFAULT_KINDS = (Object.keys(RESOURCES) as KubernetesKind[]).filter(
+  (kind) => kind !== 'Namespace',
+);
+
+/** Watched one by one, as others name them. */
+function isReferenced(kind: KubernetesKind): boolean {
+  return kind === 'Secret' || kind === 'ConfigMap';
+}
+
 /** The objects of a cluster, by list and watch. */
 export class ClusterSource implements StateSource {
   readonly #options: Required<ClusterSourceOptions>;
   readonly #client: ApiClient;
   readonly #counters = new Map<KubernetesKind, WatchCounters>();
   readonly #kindWatches: readonly ListWatch[];
-  readonly #secrets: SecretWatches;
+  readonly #references: ReferenceWatches;
   #onChange: () => void = () => {};
 
   constructor(options: ClusterSourceOptions) {
     this.#options = {
-      kinds: Object.keys(RESOURCES) as KubernetesKind[],
+      kinds: DEFAULT_KINDS,
+      controllerName: null,
       namespaces: null,
       annotationFilter: isRoutingAnnotation,
       timing: WATCH_TIMING,
@@ -92,14 +109,16 @@ export class ClusterSource implements StateSource {
     const { kinds, timing } = this.#options;
     this.#client = new ApiClient(options.kubeConfig);
     for (const kind of kinds) this.#counters.set(kind, { restarts: 0, lists: 0, lastError: null });
-    this.#secrets = new SecretWatches({
+    this.#references = new ReferenceWatches({
       clock: timing.clock,
       patienceMs: timing.secretPatienceMs,
-      makeWatch: (namespace, name) => this.#makeWatch({ kind: 'Secret', namespace, name }),
+      referencesOf: (object) =>
+        referencesOf(object, this.#options.controllerName).filter((it) => kinds.includes(it.kind)),
+      makeWatch: (reference) => this.#makeWatch(reference),
       onChange: () => this.#onChange(),
     });
     this.#kindWatches = kinds
-      .filter((kind) => kind !== 'Secret')
+      .filter((kind) => !isReferenced(kind))
       .flatMap((kind) => this.#collections(kind))
       .map((collection) => this.#makeWatch(collection));
   }
@@ -111,11 +130,11 @@ export class ClusterSource implements StateSource {
   }
 
   /**
-   * Whether every kind, and every Secret that an Ingress names, was listed once. It turns false again
-   * for a moment, a few seconds at most, while a newly named Secret is asked for.
+   * Whether every kind, and every Secret and ConfigMap that is named, was listed once. It turns false
+   * again for a moment, a few seconds at most, while a newly named one is asked for.
    */
   get synced(): boolean {
-    return this.#kindsSynced() && this.#secrets.ready;
+    return this.#kindsSynced() && this.#references.ready;
   }
 
   state(): ClusterState {
@@ -143,12 +162,12 @@ export class ClusterSource implements StateSource {
   async stop(): Promise<void> {
     this.#onChange = () => {};
     await Promise.all(this.#kindWatches.map((watch) => watch.stop()));
-    await this.#secrets.stop();
+    await this.#references.stop();
     this.#client.close();
   }
 
   #watches(): ListWatch[] {
-    return [...this.#kindWatches, ...this.#secrets.watches];
+    return [...this.#kindWatches, ...this.#references.watches];
   }
 
   #kindsSynced(): boolean {
@@ -164,15 +183,15 @@ export class ClusterSource implements StateSource {
   }
 
   #makeWatch(collection: Collection): ListWatch {
-    const { logger, annotationFilter, timing, kinds } = this.#options;
+    const { logger, annotationFilter, timing } = this.#options;
     const { kind } = collection;
-    const refersToSecrets = kind === 'Ingress' && kinds.includes('Secret');
+    const refers = kind === 'Ingress' || kind === 'IngressClass';
     const store = new ObjectStore(
-      refersToSecrets ? (before, after) => this.#secrets.refer(before, after) : undefined,
+      refers ? (before, after) => this.#references.refer(before, after) : undefined,
     );
     const context = {
       ...timing,
-      ...(kind === 'Secret' ? timing.secrets : timing.kinds),
+      ...(isReferenced(kind) ? timing.secrets : timing.kinds),
       client: this.#client,
       logger,
       annotationFilter,
@@ -183,8 +202,8 @@ export class ClusterSource implements StateSource {
 
   /** Something changed, or was answered for the first time. */
   #note(): void {
-    this.#secrets.settle();
-    if (this.synced) this.#secrets.limitPatience();
+    this.#references.settle();
+    if (this.synced) this.#references.limitPatience();
     this.#onChange();
   }
 }

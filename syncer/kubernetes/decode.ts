@@ -5,7 +5,9 @@ import type {
   IngressBackend,
   IngressPath,
   IngressPathType,
+  IngressRecord,
   KubernetesObject,
+  LoadBalancerAddress,
   ObjectMeta,
   ServicePortRef,
 } from './objects.ts';
@@ -22,7 +24,7 @@ type Decoder = (raw: Raw, header: Header, meta: ObjectMeta) => readonly Kubernet
 /** A value the schema accepts and Kubernetes would not; becomes an `InvalidObject`. */
 class InvalidField extends Error {}
 
-const CLUSTER_SCOPED = new Set(['IngressClass', 'Node']);
+const CLUSTER_SCOPED = new Set(['IngressClass', 'Node', 'Namespace']);
 
 /**
  * Brings one object, from a file or from the API server, over the border. A kind that plays no part
@@ -42,6 +44,7 @@ export function decodeObject(raw: unknown): Decoded {
     namespace: CLUSTER_SCOPED.has(kind) ? '' : metadata.namespace || 'default',
     name: metadata.name,
     createdAtMs: timestamp(metadata.creationTimestamp),
+    uid: metadata.uid,
   };
   try {
     return { ok: true, objects: decoder(raw as Raw, header.output, meta) };
@@ -67,14 +70,18 @@ const DECODERS: ReadonlyMap<string, Decoder> = new Map<string, Decoder>([
   ['Endpoints', decodeEndpoints],
   ['Node', decodeNode],
   ['Secret', decodeSecret],
+  ['ConfigMap', decodeConfigMap],
+  ['Namespace', decodeNamespace],
 ]);
 
 function decodeIngressClass(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
+  const { controller, parameters } = v.parse(schema.ingressClass, raw).spec;
   return [
     {
       kind: 'IngressClass' as const,
       ...meta,
-      controller: v.parse(schema.ingressClass, raw).spec.controller,
+      controller,
+      parameters: parameters ?? null,
       isDefault: metadata.annotations['ingressclass.kubernetes.io/is-default-class'] === 'true',
     },
   ];
@@ -106,8 +113,28 @@ function decodeIngress(raw: Raw, { apiVersion, metadata }: Header, meta: ObjectM
         fallback && decodeBackend(fallback, old, old ? 'spec.backend' : 'spec.defaultBackend'),
       rules,
       tls: spec.tls,
+      record: ingressRecord(raw, metadata.resourceVersion),
     },
   ];
+}
+
+function ingressRecord(raw: Raw, resourceVersion: string): IngressRecord {
+  const parsed = v.safeParse(schema.ingressRecord, raw);
+  if (!parsed.success) return { resourceVersion, addresses: [], statusManagers: [] };
+  const { metadata, status } = parsed.output;
+  return {
+    resourceVersion,
+    addresses: loadBalancerAddresses(status.loadBalancer.ingress),
+    statusManagers: metadata.managedFields
+      .filter(({ fieldsV1 }) => fieldsV1 && 'f:status' in fieldsV1)
+      .map(({ manager }) => manager),
+  };
+}
+
+type RawAddress = Omit<LoadBalancerAddress, 'ports'> & { readonly ports: readonly unknown[] };
+
+function loadBalancerAddresses(raw: readonly RawAddress[]): readonly LoadBalancerAddress[] {
+  return raw.map(({ ip, hostname, ports }) => ({ ip, hostname, ports: ports.length }));
 }
 
 function pathType(value: string, field: string): IngressPathType {
@@ -149,7 +176,8 @@ function oldPort(port: string | number): ServicePortRef {
 }
 
 function decodeService(raw: Raw, _header: Header, meta: ObjectMeta) {
-  const { ports, selector, ...spec } = v.parse(schema.service, raw).spec;
+  const parsed = v.parse(schema.service, raw);
+  const { ports, selector, ...spec } = parsed.spec;
   return [
     {
       kind: 'Service' as const,
@@ -159,6 +187,7 @@ function decodeService(raw: Raw, _header: Header, meta: ObjectMeta) {
       externalTrafficPolicy: spec.externalTrafficPolicy || ('Cluster' as const),
       hasSelector: Object.keys(selector).length > 0,
       ports: ports.map((port) => ({ ...port, protocol: port.protocol || 'TCP' })),
+      loadBalancer: loadBalancerAddresses(parsed.status.loadBalancer.ingress),
     },
   ];
 }
@@ -215,6 +244,7 @@ function decodeNode(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
     {
       kind: 'Node' as const,
       ...meta,
+      labels: metadata.labels,
       addresses: status.addresses,
       ready: status.conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
       unschedulable: spec.unschedulable,
@@ -236,6 +266,19 @@ function decodeSecret(raw: Raw, _header: Header, meta: ObjectMeta) {
       privateKey: new SecretText(value('tls.key')),
     },
   ];
+}
+
+function decodeConfigMap(raw: Raw, _header: Header, meta: ObjectMeta) {
+  const { data } = v.parse(schema.configMap, raw);
+  const texts = Object.entries(data).map(([key, value]) => [
+    key,
+    typeof value === 'string' ? value : null,
+  ]);
+  return [{ kind: 'ConfigMap' as const, ...meta, data: Object.fromEntries(texts) }];
+}
+
+function decodeNamespace(_raw: Raw, { metadata }: Header, meta: ObjectMeta) {
+  return [{ kind: 'Namespace' as const, ...meta, labels: metadata.labels }];
 }
 
 function timestamp(value: string | Date | null | undefined): number {

@@ -58,9 +58,21 @@ export function decodeEntry(
   return { ok: true, objects };
 }
 
-/** Private keys are in private fields, which `isDeepStrictEqual` does not look at. */
+/**
+ * Whether two forms of an object mean the same to routing: what is written to an Ingress (by us,
+ * after each publication) is left out. Private keys are in private fields, which
+ * `isDeepStrictEqual` does not look at.
+ */
 export function sameEntry(a: Decoded, b: Decoded): boolean {
-  return isDeepStrictEqual(a, b) && isDeepStrictEqual(privateKeys(a), privateKeys(b));
+  return (
+    isDeepStrictEqual(withoutRecord(a), withoutRecord(b)) &&
+    isDeepStrictEqual(privateKeys(a), privateKeys(b))
+  );
+}
+
+function withoutRecord(decoded: Decoded): unknown {
+  if (!decoded.ok) return decoded;
+  return decoded.objects.map((it) => (it.kind === 'Ingress' ? { ...it, record: null } : it));
 }
 
 function privateKeys(decoded: Decoded): readonly string[] {

@@ -10,13 +10,25 @@ export interface ObjectMeta {
   readonly name: string;
   /** `metadata.creationTimestamp` in ms since the epoch; Infinity (youngest) where there is none. */
   readonly createdAtMs: number;
+  /** Empty in a file. */
+  readonly uid: string;
 }
 
 export interface IngressClass extends ObjectMeta {
   readonly kind: 'IngressClass';
   readonly controller: string;
+  /** `spec.parameters`: the ConfigMap with the options of this class. */
+  readonly parameters: ClassParameters | null;
   /** Annotation `ingressclass.kubernetes.io/is-default-class`. */
   readonly isDefault: boolean;
+}
+
+/** As written; only a ConfigMap in a namespace is of use to us. */
+export interface ClassParameters {
+  readonly apiGroup: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
 }
 
 export type ServicePortRef = { readonly number: number } | { readonly name: string };
@@ -45,6 +57,27 @@ export interface IngressTls {
   readonly secretName: string;
 }
 
+/** One entry of `status.loadBalancer.ingress`. */
+export interface LoadBalancerAddress {
+  /** Empty where there is a hostname. */
+  readonly ip: string;
+  readonly hostname: string;
+  /** How many `ports` are listed; we never write any. */
+  readonly ports: number;
+}
+
+/**
+ * What is written to an Ingress and means nothing to routing: a change of it alone wakes nobody. It
+ * is as new as the last event of the watch.
+ */
+export interface IngressRecord {
+  readonly resourceVersion: string;
+  /** `status.loadBalancer.ingress`. */
+  readonly addresses: readonly LoadBalancerAddress[];
+  /** Who wrote to `status`, of `metadata.managedFields`; empty on servers that do not keep it. */
+  readonly statusManagers: readonly string[];
+}
+
 export interface Ingress extends ObjectMeta {
   readonly kind: 'Ingress';
   readonly annotations: Readonly<Record<string, string>>;
@@ -52,6 +85,7 @@ export interface Ingress extends ObjectMeta {
   readonly defaultBackend: IngressBackend | null;
   readonly rules: readonly IngressRule[];
   readonly tls: readonly IngressTls[];
+  readonly record: IngressRecord;
 }
 
 export interface ServicePort {
@@ -73,6 +107,8 @@ export interface Service extends ObjectMeta {
   readonly externalTrafficPolicy: 'Cluster' | 'Local';
   readonly publishNotReadyAddresses: boolean;
   readonly ports: readonly ServicePort[];
+  /** `status.loadBalancer.ingress`, which the status of Ingresses may be a copy of. */
+  readonly loadBalancer: readonly LoadBalancerAddress[];
 }
 
 export interface SliceEndpoint {
@@ -97,6 +133,7 @@ export interface EndpointSlice extends ObjectMeta {
 
 export interface Node extends ObjectMeta {
   readonly kind: 'Node';
+  readonly labels: Readonly<Record<string, string>>;
   readonly addresses: readonly { readonly type: string; readonly address: string }[];
   readonly ready: boolean;
   readonly unschedulable: boolean;
@@ -112,7 +149,26 @@ export interface Secret extends ObjectMeta {
   readonly privateKey: SecretText;
 }
 
-export type KubernetesObject = IngressClass | Ingress | Service | EndpointSlice | Node | Secret;
+export interface ConfigMap extends ObjectMeta {
+  readonly kind: 'ConfigMap';
+  /** `null` for a value that is no text, which only a file can have. */
+  readonly data: Readonly<Record<string, string | null>>;
+}
+
+export interface Namespace extends ObjectMeta {
+  readonly kind: 'Namespace';
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export type KubernetesObject =
+  | IngressClass
+  | Ingress
+  | Service
+  | EndpointSlice
+  | Node
+  | Secret
+  | ConfigMap
+  | Namespace;
 export type KubernetesKind = KubernetesObject['kind'];
 
 export function refOf({ kind, namespace, name }: KubernetesObject): ObjectRef {

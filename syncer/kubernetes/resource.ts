@@ -30,6 +30,8 @@ export const RESOURCES: Readonly<Record<KubernetesKind, ResourceType>> = {
   },
   Node: { plural: 'nodes', namespaced: false, apiVersions: ['v1'] },
   Secret: { plural: 'secrets', namespaced: true, apiVersions: ['v1'] },
+  ConfigMap: { plural: 'configmaps', namespaced: true, apiVersions: ['v1'] },
+  Namespace: { plural: 'namespaces', namespaced: false, apiVersions: ['v1'] },
 };
 
 /** What one watch sees. */

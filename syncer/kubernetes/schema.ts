@@ -14,7 +14,18 @@ export const metadata = v.object({
   creationTimestamp: v.nullish(v.union([v.string(), v.date()])),
   annotations: textMap,
   labels: textMap,
+  uid: text,
+  resourceVersion: text,
 });
+
+const addresses = v.nullish(
+  v.array(v.object({ ip: text, hostname: text, ports: v.nullish(v.array(v.unknown()), []) })),
+  [],
+);
+const status = v.nullish(
+  v.object({ loadBalancer: v.nullish(v.object({ ingress: addresses }), {}) }),
+  {},
+);
 
 export const type = v.object({ apiVersion: v.string(), kind: v.string() });
 export const header = v.object({ ...type.entries, metadata });
@@ -51,7 +62,30 @@ export const ingress = v.object({
   ),
 });
 
-export const ingressClass = v.object({ spec: v.nullish(v.object({ controller: text }), {}) });
+/** What we write to an Ingress. If it cannot be read that is no reason not to serve it. */
+export const ingressRecord = v.object({
+  metadata: v.object({
+    managedFields: v.nullish(
+      v.array(v.object({ manager: text, fieldsV1: v.nullish(v.record(v.string(), v.unknown())) })),
+      [],
+    ),
+  }),
+  status,
+});
+
+export const ingressClass = v.object({
+  spec: v.nullish(
+    v.object({
+      controller: text,
+      parameters: v.nullish(
+        v.object({ apiGroup: text, kind: v.string(), name: v.string(), namespace: text }),
+      ),
+    }),
+    {},
+  ),
+});
+
+export const configMap = v.object({ data: v.nullish(v.record(v.string(), v.unknown()), {}) });
 
 export const service = v.object({
   spec: v.nullish(
@@ -70,6 +104,7 @@ export const service = v.object({
     }),
     {},
   ),
+  status,
 });
 
 export const endpointSlice = v.object({

@@ -1,30 +1,38 @@
 import type { Clock } from '../clock.ts';
 import type { Decoded } from './decode.ts';
 import type { ListWatch } from './list-watch.ts';
+import type { KubernetesObject } from './objects.ts';
 
-/** Makes the watch of one Secret, not yet started. */
-type WatchMaker = (namespace: string, name: string) => ListWatch;
+/** An object that another one names. */
+export interface Reference {
+  readonly kind: 'Secret' | 'ConfigMap';
+  readonly namespace: string;
+  readonly name: string;
+}
 
 interface Context {
   readonly clock: Clock;
-  /** For how long a new Secret may keep the source from being ready, see {@link SecretWatches}. */
+  /** For how long a new one may keep the source from being ready, see {@link ReferenceWatches}. */
   readonly patienceMs: number;
-  readonly makeWatch: WatchMaker;
+  readonly referencesOf: (object: KubernetesObject) => readonly Reference[];
+  /** Makes the watch of one object, not yet started. */
+  readonly makeWatch: (reference: Reference) => ListWatch;
   readonly onChange: () => void;
 }
 
 /**
- * One watch for each Secret that an Ingress names in `spec.tls`, and none for the others: they never
- * enter memory, and RBAC may allow single names.
+ * One watch for each Secret that an Ingress names in `spec.tls` and each ConfigMap that an
+ * IngressClass names, and none for the others: they never enter memory, and RBAC may allow single
+ * names.
  *
  * A Secret named by a new Ingress is asked for first and compiled with then, so that the Ingress is
  * not published without its certificate for a moment. That wait has an end: Secrets that cannot be
  * read (a key server that is down) must not keep new endpoints from the edge.
  */
-export class SecretWatches {
+export class ReferenceWatches {
   readonly #context: Context;
-  /** How many Ingresses name each. */
-  readonly #references = new Map<string, number>();
+  /** Each with how many objects name it. */
+  readonly #references = new Map<string, { readonly reference: Reference; count: number }>();
   readonly #touched = new Set<string>();
   readonly #watches = new Map<string, ListWatch>();
   readonly #stopping = new Set<Promise<void>>();
@@ -40,27 +48,28 @@ export class SecretWatches {
     return this.#watches.values();
   }
 
-  /** Whether each Secret was answered for, or has had its time. */
+  /** Whether each was answered for, or has had its time. */
   get ready(): boolean {
     return this.#patienceIsOver || this.#allAnswered();
   }
 
-  /** Before this a new Secret is waited for without end: nothing was published yet. */
+  /** Before this a new one is waited for without end: nothing was published yet. */
   limitPatience(): void {
     this.#isPatient = false;
   }
 
-  /** One Ingress was added, changed or deleted. Takes effect with {@link settle}. */
+  /** One object was added, changed or deleted. Takes effect with {@link settle}. */
   refer(before: Decoded | undefined, after: Decoded | undefined): void {
-    for (const key of secretKeys(after)) this.#count(key, 1);
-    for (const key of secretKeys(before)) this.#count(key, -1);
+    for (const [key, reference] of this.#referencesOf(after)) this.#count(key, reference, 1);
+    for (const [key, reference] of this.#referencesOf(before)) this.#count(key, reference, -1);
   }
 
   /** Starts and stops watches after changed references, and takes note of new answers. */
   settle(): void {
     for (const key of this.#touched) {
-      if (!this.#references.has(key)) this.#end(key);
-      else if (!this.#watches.has(key)) this.#begin(key);
+      const named = this.#references.get(key);
+      if (!named) this.#end(key);
+      else if (!this.#watches.has(key)) this.#begin(key, named.reference);
     }
     this.#touched.clear();
     this.#watchPatience();
@@ -72,9 +81,8 @@ export class SecretWatches {
     await Promise.all(this.#stopping);
   }
 
-  #begin(key: string): void {
-    const slash = key.indexOf('/');
-    const watch = this.#context.makeWatch(key.slice(0, slash), key.slice(slash + 1));
+  #begin(key: string, reference: Reference): void {
+    const watch = this.#context.makeWatch(reference);
     this.#watches.set(key, watch);
     watch.start();
   }
@@ -87,11 +95,18 @@ export class SecretWatches {
     void stopped.finally(() => this.#stopping.delete(stopped));
   }
 
-  #count(key: string, difference: number): void {
-    const count = (this.#references.get(key) ?? 0) + difference;
+  #count(key: string, reference: Reference, difference: number): void {
+    const count = (this.#references.get(key)?.count ?? 0) + difference;
     if (count === 0) this.#references.delete(key);
-    else this.#references.set(key, count);
+    else this.#references.set(key, { reference, count });
     this.#touched.add(key);
+  }
+
+  /** What one entry names, each once. */
+  #referencesOf(entry: Decoded | undefined): ReadonlyMap<string, Reference> {
+    const objects = entry?.ok ? entry.objects : [];
+    const references = objects.flatMap((object) => this.#context.referencesOf(object));
+    return new Map(references.map((it) => [`${it.kind} ${it.namespace}/${it.name}`, it]));
   }
 
   #allAnswered(): boolean {
@@ -115,16 +130,4 @@ export class SecretWatches {
     this.#patienceIsOver = true;
     this.#context.onChange();
   }
-}
-
-/** Secrets are in the Ingress's own namespace. */
-function secretKeys(entry: Decoded | undefined): Set<string> {
-  const keys = new Set<string>();
-  for (const object of entry?.ok ? entry.objects : []) {
-    if (object.kind !== 'Ingress') continue;
-    for (const { secretName } of object.tls) {
-      if (secretName !== '') keys.add(`${object.namespace}/${secretName}`);
-    }
-  }
-  return keys;
 }
