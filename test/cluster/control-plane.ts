@@ -2,6 +2,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KubernetesApi } from './api.ts';
+import { auditFlags } from './audit.ts';
 import { EDGE_ADDRESS } from './edge.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
 import type { Processes, RunningProcess } from './processes.ts';
@@ -150,6 +151,7 @@ export class ControlPlane {
       `--service-cluster-ip-range=${SERVICE_RANGE}`,
       // It would refuse pods until their namespace's service account exists.
       '--disable-admission-plugins=ServiceAccount',
+      ...auditFlags(this.#dir),
     ];
   }
 

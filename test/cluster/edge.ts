@@ -17,6 +17,8 @@ export interface Edge {
   readonly dir: string;
   /** The folder with etcd, kube-apiserver, kube-controller-manager, kube-proxy and kubectl. */
   readonly binaries: string;
+  /** The folder with helm and a current kubectl. */
+  readonly tools: string;
 }
 
 /** The edge in which this process runs. Throws when it runs outside. */
@@ -29,7 +31,7 @@ export function currentEdge(): Edge {
 }
 
 /** Makes the namespace `<prefix>-edge` with the bridge br0. Must run as root. */
-export function createEdge(binaries: string): Edge {
+export function createEdge(binaries: string, tools: string): Edge {
   const prefix = `cw${process.pid}`;
   const namespace = `${prefix}-edge`;
   ip(['netns', 'add', namespace]);
@@ -43,7 +45,7 @@ export function createEdge(binaries: string): Edge {
   ip(['-netns', namespace, 'link', 'add', 'br0', 'type', 'bridge']);
   ip(['-netns', namespace, 'address', 'add', `${EDGE_ADDRESS}/24`, 'dev', 'br0']);
   ip(['-netns', namespace, 'link', 'set', 'br0', 'up']);
-  return { prefix, dir: mkdtempSync(join(tmpdir(), `causeway-${prefix}-`)), binaries };
+  return { prefix, dir: mkdtempSync(join(tmpdir(), `causeway-${prefix}-`)), binaries, tools };
 }
 
 /** Ends what still runs in the namespaces of this run, and removes them and the folder. */

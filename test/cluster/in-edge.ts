@@ -19,9 +19,11 @@ const GRACE_MS = 15_000;
 /** Runs `argv` inside a new edge. Resolves with its exit code; 128 plus its number when a signal ended it. */
 export async function runInEdge(argv: readonly string[]): Promise<number> {
   if (process.getuid?.() !== 0) throw new Error('network namespaces need root');
-  const binaries = findBinaries();
+  // Outside the edge, because what they fetch is out of reach inside.
+  const binaries = folderFrom('binaries.sh');
+  const tools = folderFrom('tools.sh');
   sweepDeadEdges();
-  const edge = createEdge(binaries);
+  const edge = createEdge(binaries, tools);
   const stopRelaying = { now: () => {} };
   try {
     const [program = '', ...args] = [
@@ -54,15 +56,15 @@ export async function enterEdge(): Promise<void> {
   process.exit(await runInEdge([process.execPath, ...process.execArgv, ...process.argv.slice(1)]));
 }
 
-// Outside the edge, because the package archive is out of reach inside.
-function findBinaries(): string {
-  const script = fileURLToPath(new URL('binaries.sh', import.meta.url));
+/** The one line that a script of this folder prints. */
+function folderFrom(name: string): string {
+  const script = fileURLToPath(new URL(name, import.meta.url));
   const { status, stdout, error } = spawnSync(script, {
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',
   });
   if (error) throw error;
-  if (status !== 0) throw new Error('no Kubernetes binaries: see the message of binaries.sh above');
+  if (status !== 0) throw new Error(`see the message of ${name} above`);
   return stdout.trim();
 }
 
