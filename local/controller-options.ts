@@ -1,87 +1,67 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type CompileOptions, DEFAULTS, parseServiceRef } from '../syncer/compile/options.ts';
+import { OPTION_TABLE, type OptionRow } from '../syncer/compile/option-table.ts';
+import { type CompileOptions, DEFAULTS } from '../syncer/compile/options.ts';
 
-/** The controller's options as flags, the same for `dev`, `check` and `explain`. */
+/** Where `dev`, `check` and `explain` differ from the syncer in a cluster. */
+export const LOCAL_DEFAULTS: CompileOptions = {
+  ...DEFAULTS,
+  watchIngressWithoutClass: true,
+  addressPolicy: 'local',
+};
+
+/**
+ * The controller's options as flags, the same for `dev`, `check` and `explain`: by the name that
+ * commander makes of a row's, what the row's parser made of the text, or whether a switch is on.
+ */
 export interface ControllerFlags {
-  readonly controllerName: string;
-  readonly ingressClass: string;
-  readonly watchIngressWithoutClass: boolean;
-  readonly defaultBackendService?: CompileOptions['defaultBackendService'];
-  readonly disableCatchAll?: boolean;
-  readonly disableExternalName?: boolean;
-  readonly hostOwnership: CompileOptions['hostOwnership'];
-  readonly nodeAddressTypes: readonly string[];
-  readonly dialer: CompileOptions['dialer'];
   readonly productionRules?: boolean;
+  readonly [flag: string]: unknown;
 }
 
 export function addControllerFlags(command: Command): Command {
-  return command
-    .option(
-      '--controller-name <name>',
-      'spec.controller of our IngressClasses',
-      DEFAULTS.controllerName,
-    )
-    .option(
-      '--ingress-class <name>',
-      'class that is ours without an IngressClass object',
-      DEFAULTS.ingressClass,
-    )
-    .option('--no-watch-ingress-without-class', 'leave Ingresses without a class alone')
-    .option(
-      '--default-backend-service <ns/name[:port]>',
-      'serves what nothing else matches',
-      serviceRef,
-    )
-    .option('--disable-catch-all', 'refuse Ingresses of a default backend only')
-    .option('--disable-external-name', 'refuse Services of type ExternalName')
-    .addOption(
-      new Option('--host-ownership <mode>', 'whether other namespaces may add paths to a host')
-        .choices(['shared', 'strict'])
-        .default(DEFAULTS.hostOwnership),
-    )
-    .option(
-      '--node-address-types <types>',
-      'which address of a node to dial, first found',
-      list,
-      DEFAULTS.nodeAddressTypes,
-    )
-    .addOption(
-      new Option('--dialer <name>', 'how the edge reaches endpoints')
-        .choices(['socket', 'vpc'])
-        .default(DEFAULTS.dialer),
-    )
-    .option('--production-rules', "refuse what Cloudflare's network would refuse");
+  for (const row of OPTION_TABLE) for (const option of optionsOf(row)) command.addOption(option);
+  return command.option('--production-rules', "refuse what Cloudflare's network would refuse");
 }
 
 export function compileOptions(flags: ControllerFlags): CompileOptions {
-  return {
-    controllerName: flags.controllerName,
-    ingressClass: flags.ingressClass,
-    watchIngressWithoutClass: flags.watchIngressWithoutClass,
-    defaultBackendService: flags.defaultBackendService ?? null,
-    disableCatchAll: flags.disableCatchAll ?? false,
-    disableExternalName: flags.disableExternalName ?? false,
-    hostOwnership: flags.hostOwnership,
-    nodeAddressTypes: flags.nodeAddressTypes,
-    dialer: flags.dialer,
-    addressPolicy: flags.productionRules ? 'production' : 'local',
-  };
+  const chosen = OPTION_TABLE.map((row) => {
+    const value = flags[new Option(`--${row.name}`).attributeName()];
+    if (row.value === null && typeof value === 'boolean') return row.parse(String(value));
+    return (value ?? {}) as Partial<CompileOptions>;
+  });
+  const policy = flags.productionRules ? 'production' : LOCAL_DEFAULTS.addressPolicy;
+  return Object.assign({}, LOCAL_DEFAULTS, ...chosen, { addressPolicy: policy });
 }
 
-function serviceRef(text: string): CompileOptions['defaultBackendService'] {
+function optionsOf(row: OptionRow): readonly Option[] {
+  const meaning = row.meaning.replaceAll('`', '');
+  if (row.value === null) {
+    // What is on already can only be switched off.
+    if (row.format(LOCAL_DEFAULTS) === 'true')
+      return [new Option(`--no-${row.name}`, `do not ${meaning}`)];
+    return [new Option(`--${row.name}`, meaning)];
+  }
+  const texts = [
+    row.choices?.join(' or '),
+    row.repeatable && 'may be repeated',
+    row.format(LOCAL_DEFAULTS) && `default ${row.format(LOCAL_DEFAULTS)}`,
+  ];
+  const notes = texts.filter((it) => typeof it === 'string' && it !== '').join(', ');
+  const option = new Option(
+    `--${row.name} ${row.value}`,
+    notes ? `${meaning} (${notes})` : meaning,
+  );
+  return [
+    option.argParser((text: string, before: Partial<CompileOptions> | undefined) =>
+      parsed(row, text, before),
+    ),
+  ];
+}
+
+function parsed(row: OptionRow, text: string, before: Partial<CompileOptions> | undefined) {
   try {
-    return parseServiceRef(text);
+    return row.parse(text, before);
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
   }
-}
-
-function list(text: string): readonly string[] {
-  const values = text
-    .split(',')
-    .map((it) => it.trim())
-    .filter((it) => it !== '');
-  if (values.length === 0) throw new InvalidArgumentError('names no address type');
-  return values;
 }

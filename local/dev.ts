@@ -5,6 +5,7 @@ import { loadKubeConfig } from '../syncer/kubernetes/kube-config.ts';
 import { describeRef } from '../syncer/kubernetes/objects.ts';
 import type { Logger } from '../syncer/log.ts';
 import type { StateSource } from '../syncer/source.ts';
+import { watchScope } from '../syncer/watch-scope.ts';
 import { type ControllerFlags, compileOptions } from './controller-options.ts';
 import { type Gateway, type Served, startGateway } from './gateway.ts';
 import { countRoutes } from './report.ts';
@@ -61,7 +62,8 @@ export async function dev(paths: readonly string[], flags: DevFlags): Promise<vo
 function sourceOf(paths: readonly string[], flags: DevFlags): StateSource {
   if (flags.kubeconfig !== undefined) {
     const kubeConfig = loadKubeConfig(flags.kubeconfig);
-    return new ClusterSource({ kubeConfig, logger: TERMINAL_LOGGER });
+    const scope = watchScope(compileOptions(flags));
+    return new ClusterSource({ ...scope, kubeConfig, logger: TERMINAL_LOGGER });
   }
   return new FileSource({ paths, nodeAddress: flags.nodeAddress });
 }

@@ -42,7 +42,7 @@ export class EchoServers {
   async #start(key: string, it: { host: string; port: number; upstream: string }): Promise<void> {
     if (this.#servers.has(key)) return;
     const [namespace = '', service = '', port = ''] = it.upstream.split('/');
-    const identity = { namespace, service, port: Number(port) };
+    const identity = { namespace, service, port: Number.parseInt(port, 10) };
     const server = createServer((request, response) => void echo(request, response, identity));
     const sockets = new WebSocketServer({ server });
     sockets.on('connection', (socket) => {

@@ -37,6 +37,11 @@ export function isForbidden(addressClass: AddressClass): boolean {
   return FORBIDDEN.has(addressClass);
 }
 
+/** Never dialled by a worker on Cloudflare, whichever dialer it has. */
+export function isForbiddenInProduction(addressClass: AddressClass): boolean {
+  return isForbidden(addressClass) || addressClass === 'loopback' || addressClass === 'cloudflare';
+}
+
 /** What Cloudflare's `connect()` would refuse, or could not reach. */
 export function isRefusedInProduction(addressClass: AddressClass): boolean {
   return addressClass !== 'public' && addressClass !== 'name';

@@ -30,7 +30,10 @@ export interface PathMatch {
   readonly path: string;
 }
 
-/** `namespace/service/port`, where port is the number of the Service port. */
+/**
+ * `namespace/service/port`, where port is the number of the Service port; with `@class` behind it
+ * where the options of an IngressClass reach that port in a way of their own.
+ */
 export type UpstreamName = string;
 
 /** One address that can be dialled. `host` is an IP address (IPv6 without brackets) or a DNS name. */
@@ -113,6 +116,8 @@ export const PROBLEM_REASONS = {
   InvalidObject: 'error',
   InvalidPath: 'error',
   NoEndpoints: 'warning',
+  ParametersInvalid: 'warning',
+  ParametersNotFound: 'warning',
   PortNotFound: 'error',
   RouteConflict: 'error',
   RouteConflictWon: 'note',

@@ -9,12 +9,13 @@ import {
 } from '../snapshot/types.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { claimsOf } from './compile/claims.ts';
+import { classOptions } from './compile/class-options.ts';
 import { ingressClassDecider } from './compile/ingress-class.ts';
 import { type JudgedClaim, judge } from './compile/merge.ts';
 import type { CompileOptions } from './compile/options.ts';
 import { Problems } from './compile/problems.ts';
 import { type TlsClaim, tlsClaims } from './compile/tls.ts';
-import { Upstreams } from './compile/upstreams.ts';
+import { Upstreams, upstreamVariant } from './compile/upstreams.ts';
 import { type Ingress, refOf } from './kubernetes/objects.ts';
 
 export interface Compilation {
@@ -23,8 +24,18 @@ export interface Compilation {
   /** Every route that was asked for and what became of it, oldest Ingress first. */
   readonly claims: readonly JudgedClaim[];
   readonly tls: readonly TlsClaim[];
+  /** Every Ingress of ours. */
+  readonly ours: readonly OurIngress[];
   /** Ingresses that are not ours, with the reason. */
   readonly ignored: readonly { readonly ingress: Ingress; readonly because: string }[];
+  /** What was compiled: whoever tells the cluster about it needs the objects themselves. */
+  readonly state: ClusterState;
+}
+
+export interface OurIngress {
+  readonly ingress: Ingress;
+  /** The controller's, as its IngressClass changes them. */
+  readonly options: CompileOptions;
 }
 
 /**
@@ -34,16 +45,26 @@ export interface Compilation {
 export function compile(state: ClusterState, options: CompileOptions): Compilation {
   const problems = new Problems(state.problems);
   const decide = ingressClassDecider(state, options);
-  const decided = state.ingresses.map((ingress) => ({ ingress, ...decide(ingress) }));
-  const ours = decided.filter((it) => it.ours).map((it) => it.ingress);
+  const optionsByClass = classOptions(state, options, problems);
+  const decided = state.ingresses.map((ingress) => {
+    const decision = decide(ingress);
+    const own = optionsByClass.get(decision.className ?? '') ?? options;
+    const variant = upstreamVariant(decision.className, own, options);
+    return { ingress, ...decision, options: own, variant };
+  });
+  const ours = decided.filter((it) => it.ours);
+  const chosen = new Map(ours.map((it) => [it.ingress, it]));
 
-  const asked = ours.map((ingress) => claimsOf(ingress, options, problems));
+  const asked = ours.map((it) => claimsOf(it.ingress, it.options, problems));
   const upstreams = new Upstreams(state, options, problems);
   const claims = judge(
     asked,
-    ({ backend, ingress, field }) =>
-      upstreams.resolve(ingress.namespace, backend.service, backend.port, refOf(ingress), field),
-    options,
+    ({ backend: { service, port }, ingress, field }) => {
+      const variant = chosen.get(ingress)?.variant ?? null;
+      const { namespace } = ingress;
+      return upstreams.resolve(namespace, service, port, refOf(ingress), field, variant);
+    },
+    (ingress) => chosen.get(ingress)?.options ?? options,
     problems,
   );
   const fallback = globalDefaultBackend(options, upstreams);
@@ -58,9 +79,15 @@ export function compile(state: ClusterState, options: CompileOptions): Compilati
         .filter(({ name }) => used.has(name))
         .sort((a, b) => compareText(a.name, b.name)),
     },
-    tls: tlsClaims(ours, state, problems),
+    tls: tlsClaims(
+      ours.map((it) => it.ingress),
+      state,
+      problems,
+    ),
     claims,
-    ignored: decided.filter((it) => !it.ours),
+    ours: ours.map((it) => ({ ingress: it.ingress, options: it.options })),
+    ignored: decided.filter((it) => !it.ours).map(({ ingress, because }) => ({ ingress, because })),
+    state,
     problems: problems.sorted(),
   };
 }

@@ -1,5 +1,7 @@
 import { CLOUDFLARE_BASE_URL } from './cloudflare/api.ts';
-import { type CompileOptions, DEFAULTS, parseServiceRef } from './compile/options.ts';
+import { environmentName, OPTION_TABLE } from './compile/option-table.ts';
+import { type CompileOptions, DEFAULTS } from './compile/options.ts';
+import { type ProcessConfig, readProcessConfig } from './process-config.ts';
 import { SecretText } from './secret-text.ts';
 
 /** What `causeway sync` is told by its environment, after the door. */
@@ -17,6 +19,7 @@ export interface Config {
   /** File with the credentials of the Kubernetes API; null for those of the pod. */
   readonly kubeconfig: string | null;
   readonly compile: CompileOptions;
+  readonly process: ProcessConfig;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -44,22 +47,12 @@ export function readConfig(env: Environment): Config {
       return otherwise;
     }
   };
-  const compile: CompileOptions = {
-    controllerName: env.CAUSEWAY_CONTROLLER_NAME || DEFAULTS.controllerName,
-    ingressClass: env.CAUSEWAY_INGRESS_CLASS || DEFAULTS.ingressClass,
-    watchIngressWithoutClass: attempt('CAUSEWAY_WATCH_INGRESS_WITHOUT_CLASS', false, flag),
-    defaultBackendService: attempt('CAUSEWAY_DEFAULT_BACKEND_SERVICE', null, parseServiceRef),
-    disableCatchAll: attempt('CAUSEWAY_DISABLE_CATCH_ALL', false, flag),
-    disableExternalName: attempt('CAUSEWAY_DISABLE_EXTERNAL_NAME', false, flag),
-    hostOwnership: attempt('CAUSEWAY_HOST_OWNERSHIP', DEFAULTS.hostOwnership, (text) =>
-      oneOf(text, ['shared', 'strict']),
-    ),
-    nodeAddressTypes: attempt('CAUSEWAY_NODE_ADDRESS_TYPES', DEFAULTS.nodeAddressTypes, (text) =>
-      text.split(',').map((it) => it.trim()),
-    ),
-    dialer: attempt('CAUSEWAY_DIALER', DEFAULTS.dialer, (text) => oneOf(text, ['socket', 'vpc'])),
-    addressPolicy: 'production',
-  };
+  const chosen = OPTION_TABLE.map((row) =>
+    attempt<Partial<CompileOptions>>(environmentName(row), {}, (text) => row.parse(text)),
+  );
+  const compile: CompileOptions = Object.assign({}, DEFAULTS, ...chosen);
+  const cluster = env.CAUSEWAY_CLUSTER || 'default';
+  const process = readProcessConfig(env, cluster, mistakes);
   if (mistakes.length > 0) throw new Error(`cannot start: ${mistakes.join('; ')}`);
   return {
     cloudflare: {
@@ -69,19 +62,10 @@ export function readConfig(env: Environment): Config {
       namespaceId: env.CAUSEWAY_KV_NAMESPACE_ID ?? '',
       databaseId: env.CAUSEWAY_D1_DATABASE_ID ?? '',
     },
-    cluster: env.CAUSEWAY_CLUSTER || 'default',
+    cluster,
     signingKey: env.CAUSEWAY_SIGNING_KEY ? new SecretText(env.CAUSEWAY_SIGNING_KEY) : null,
     kubeconfig: env.KUBECONFIG || null,
     compile,
+    process,
   };
-}
-
-function flag(text: string): boolean {
-  return oneOf(text, ['true', 'false']) === 'true';
-}
-
-function oneOf<T extends string>(text: string, allowed: readonly T[]): T {
-  const found = allowed.find((it) => it === text);
-  if (found === undefined) throw new Error(`"${text}" is none of ${allowed.join(', ')}`);
-  return found;
 }

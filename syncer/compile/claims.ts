@@ -102,7 +102,7 @@ function defaultBackendClaims(
     problems.add(
       refOf(ingress),
       'CatchAllDisabled',
-      'an Ingress of a default backend only is not served, since the controller runs with --disable-catch-all; give it a rule with a host',
+      'an Ingress of a default backend only is not served, since --disable-catch-all is set; give it a rule with a host',
     );
     return [];
   }

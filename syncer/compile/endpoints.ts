@@ -1,6 +1,12 @@
-import { classifyAddress, isForbidden, isRefusedInProduction } from '../../snapshot/address.ts';
+import {
+  classifyAddress,
+  isForbidden,
+  isForbiddenInProduction,
+  isRefusedInProduction,
+} from '../../snapshot/address.ts';
 import { compareText } from '../../snapshot/precedence.ts';
 import type { Endpoint } from '../../snapshot/types.ts';
+import { selects } from '../kubernetes/label-selector.ts';
 import type {
   EndpointSlice,
   Node,
@@ -80,7 +86,7 @@ function externalName({ service, port, options }: EndpointContext): Found {
   if (options.disableExternalName) {
     return {
       reason: 'ExternalNameDisabled',
-      message: `Service ${name} is an ExternalName, and the controller runs with --disable-external-name; requests get 503`,
+      message: `Service ${name} is an ExternalName, and --disable-external-name is set; requests get 503`,
     };
   }
   const host = service.externalName.toLowerCase().replace(/\.$/, '');
@@ -116,16 +122,17 @@ function nodePorts(context: EndpointContext): Found {
   const local = service.externalTrafficPolicy === 'Local';
   const nodesWithEndpoint = new Set(ready.map(({ endpoint }) => endpoint.nodeName));
   const endpoints = nodes.flatMap((node) => {
-    if (!node.ready || node.excluded) return [];
+    if (!node.ready || node.excluded || !selects(options.nodeSelector, node.labels)) return [];
     if (local && !nodesWithEndpoint.has(node.name)) return [];
     const host = nodeAddress(node, options.nodeAddressTypes);
     return host === null ? [] : [{ host, port: port.nodePort }];
   });
+  const selected = options.nodeSelector.text && ` that "${options.nodeSelector.text}" selects`;
   return {
     endpoints,
     none: local
-      ? 'has externalTrafficPolicy Local and no ready node with a ready endpoint'
-      : `has a node port, and no node is ready with an address of type ${options.nodeAddressTypes.join(' or ')}`,
+      ? `has externalTrafficPolicy Local and no ready node${selected} with a ready endpoint`
+      : `has a node port, and no node${selected} is ready with an address of type ${options.nodeAddressTypes.join(' or ')}`,
     remedy: 'give the nodes public ExternalIPs',
   };
 }
@@ -191,8 +198,11 @@ function dialable(
     problems.add(refOf(context.service), reason, message);
   };
 
-  const allowed = endpoints.filter((it) => !isForbidden(classOf(it)));
-  const forbidden = endpoints.filter((it) => isForbidden(classOf(it)));
+  // A laptop's cluster may be on the loopback; in production no dialer gets to one, nor back into
+  // Cloudflare, and who asks for it is up to something or mistaken.
+  const isNever = options.addressPolicy === 'local' ? isForbidden : isForbiddenInProduction;
+  const allowed = endpoints.filter((it) => !isNever(classOf(it)));
+  const forbidden = endpoints.filter((it) => isNever(classOf(it)));
   const never = (list: string) => `the edge never dials ${list}; remove what leads there`;
   report('EndpointForbidden', never, forbidden, allowed);
   // Through a tunnel private addresses are the point.

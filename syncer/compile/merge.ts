@@ -1,5 +1,5 @@
 import type { Hostname } from '../../snapshot/types.ts';
-import { describeRef, refOf } from '../kubernetes/objects.ts';
+import { describeRef, type Ingress, refOf } from '../kubernetes/objects.ts';
 import type { Claim, IngressClaims } from './claims.ts';
 import type { CompileOptions } from './options.ts';
 import type { Problems } from './problems.ts';
@@ -25,7 +25,7 @@ export type Verdict =
 export function judge(
   asked: readonly IngressClaims[],
   upstreamOf: (claim: Claim) => string,
-  options: CompileOptions,
+  optionsOf: (ingress: Ingress) => CompileOptions,
   problems: Problems,
 ): readonly JudgedClaim[] {
   const owners = hostOwners(asked);
@@ -34,7 +34,8 @@ export function judge(
   return claims.map((claim) => {
     const owner = owners.get(claim.hostname) ?? claim.ingress.namespace;
     const upstream = upstreamOf(claim);
-    if (options.hostOwnership === 'strict' && owner !== claim.ingress.namespace) {
+    const { hostOwnership } = optionsOf(claim.ingress);
+    if (hostOwnership === 'strict' && owner !== claim.ingress.namespace) {
       reportForeignHost(claim, owner, problems);
       return { ...claim, upstream, verdict: { kind: 'foreign-host', owner } };
     }

@@ -1,9 +1,15 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ObjectRef, Upstream } from '../../snapshot/types.ts';
 import type { ClusterState } from '../cluster-state.ts';
 import type { EndpointSlice, Service, ServicePort, ServicePortRef } from '../kubernetes/objects.ts';
 import { endpointsOf } from './endpoints.ts';
 import type { CompileOptions } from './options.ts';
 import type { Problems } from './problems.ts';
+
+export interface UpstreamVariant {
+  readonly className: string;
+  readonly options: CompileOptions;
+}
 
 /**
  * Service ports as upstreams, each made once. A backend that cannot be resolved gives an upstream
@@ -32,7 +38,8 @@ export class Upstreams {
 
   /**
    * The name of the upstream behind a Service port. `asker` is the object that has to change when
-   * there is no such Service or port; `field` is where it names it.
+   * there is no such Service or port; `field` is where it names it. A class whose options reach the
+   * port in another way than the controller's (`variant`) has an upstream of its own.
    */
   resolve(
     namespace: string,
@@ -40,6 +47,7 @@ export class Upstreams {
     port: ServicePortRef | null,
     asker: ObjectRef,
     field: string,
+    variant: UpstreamVariant | null = null,
   ): string {
     const service = this.#services.get(`${namespace}/${name}`);
     if (!service) {
@@ -55,18 +63,18 @@ export class Upstreams {
       this.#problems.add(asker, 'PortNotFound', portNotFound(service, port, field));
       return this.#keepEmpty(`${namespace}/${name}/${portText(port)}`);
     }
-    return this.#keep(service, found);
+    return this.#keep(service, found, variant);
   }
 
-  #keep(service: Service, port: ServicePort): string {
+  #keep(service: Service, port: ServicePort, variant: UpstreamVariant | null): string {
     const key = `${service.namespace}/${service.name}`;
-    const name = `${key}/${port.port}`;
+    const name = `${key}/${port.port}${variant ? `@${variant.className}` : ''}`;
     if (!this.#byName.has(name)) {
       const slices = this.#slices.get(key) ?? [];
       const nodes = this.#state.nodes;
-      const context = { service, port, slices, nodes, options: this.#options };
-      const endpoints = endpointsOf(context, this.#problems);
-      this.#byName.set(name, { name, dialer: this.#options.dialer, endpoints });
+      const options = variant?.options ?? this.#options;
+      const endpoints = endpointsOf({ service, port, slices, nodes, options }, this.#problems);
+      this.#byName.set(name, { name, dialer: options.dialer, endpoints });
     }
     return name;
   }
@@ -77,6 +85,20 @@ export class Upstreams {
     }
     return name;
   }
+}
+
+/** The class, if its options reach endpoints in another way than those of the controller. */
+export function upstreamVariant(
+  className: string | null,
+  options: CompileOptions,
+  base: CompileOptions,
+): UpstreamVariant | null {
+  if (className === null || isDeepStrictEqual(reach(options), reach(base))) return null;
+  return { className, options };
+}
+
+function reach({ dialer, disableExternalName, nodeAddressTypes, nodeSelector }: CompileOptions) {
+  return { dialer, disableExternalName, nodeAddressTypes, nodeSelector: nodeSelector.requirements };
 }
 
 function servicePort(service: Service, ref: ServicePortRef | null): ServicePort | undefined {

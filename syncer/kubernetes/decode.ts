@@ -278,7 +278,9 @@ function decodeConfigMap(raw: Raw, _header: Header, meta: ObjectMeta) {
 }
 
 function decodeNamespace(_raw: Raw, { metadata }: Header, meta: ObjectMeta) {
-  return [{ kind: 'Namespace' as const, ...meta, labels: metadata.labels }];
+  // Every server adds this one.
+  const labels = { 'kubernetes.io/metadata.name': meta.name, ...metadata.labels };
+  return [{ kind: 'Namespace' as const, ...meta, labels }];
 }
 
 function timestamp(value: string | Date | null | undefined): number {

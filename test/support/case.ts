@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
 import { parse } from 'yaml';
 import type { ClusterState } from '../../syncer/cluster-state.ts';
+import { OPTION_TABLE } from '../../syncer/compile/option-table.ts';
 import { type CompileOptions, DEFAULTS } from '../../syncer/compile/options.ts';
 import type { Compilation } from '../../syncer/compile.ts';
 import { FileSource } from '../../syncer/files/file-source.ts';
@@ -16,6 +17,8 @@ const FOLDER = fileURLToPath(new URL('../cases/', import.meta.url));
 const optionsSchema = v.strictObject({
   /** Differences from {@link DEFAULTS}. */
   compile: v.optional(v.record(v.picklist(Object.keys(DEFAULTS)), v.unknown()), {}),
+  /** Options as text, by the names in the table of options. */
+  options: v.optional(v.record(v.string(), v.string()), {}),
   /** Read as `causeway dev` reads files: with an implied node and implied EndpointSlices. */
   files: v.optional(v.boolean(), false),
   /** The case is about objects that are not what their kind says. */
@@ -57,9 +60,17 @@ export function readCase(name: string): Case {
     name,
     golden: file('snapshot.json'),
     state,
-    options: { ...DEFAULTS, ...options.compile },
+    options: Object.assign({}, DEFAULTS, options.compile, ...parsedOptions(options.options)),
     requests: v.parse(v.array(v.string()), parse(readFileSync(file('requests.yaml'), 'utf8'))),
   };
+}
+
+function parsedOptions(texts: Readonly<Record<string, string>>): Partial<CompileOptions>[] {
+  return Object.entries(texts).map(([name, text]) => {
+    const row = OPTION_TABLE.find((it) => it.name === name);
+    if (!row) throw new Error(`there is no option ${name}`);
+    return row.parse(text);
+  });
 }
 
 /** What a golden file holds: all that a compilation tells, in a form that a person can review. */
@@ -93,6 +104,8 @@ function readable(value: unknown, indent: string): string {
   const [open, close] = Array.isArray(value) ? '[]' : '{}';
   const members = Array.isArray(value)
     ? value.map((item) => readable(item, inner))
-    : Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${readable(item, inner)}`);
+    : Object.entries(value).map(
+        ([key, item]) => `${JSON.stringify(key)}: ${readable(item, inner)}`,
+      );
   return `${open}\n${inner}${members.join(`,\n${inner}`)}\n${indent}${close}`;
 }

@@ -57,7 +57,15 @@ const SHAPES: ReadonlyMap<unknown, Shape> = new Map<unknown, Shape>([
   ['networking.k8s.io/v1 Ingress', { spec: INGRESS }],
   ['networking.k8s.io/v1beta1 Ingress', { spec: OLD_INGRESS }],
   ['extensions/v1beta1 Ingress', { spec: OLD_INGRESS }],
-  ['networking.k8s.io/v1 IngressClass', { spec: { controller: true } }],
+  [
+    'networking.k8s.io/v1 IngressClass',
+    {
+      spec: {
+        controller: true,
+        parameters: { apiGroup: true, kind: true, scope: true, namespace: true, name: true },
+      },
+    },
+  ],
   ['v1 Service', { spec: SERVICE, status: true }],
   [
     'discovery.k8s.io/v1 EndpointSlice',
@@ -81,6 +89,8 @@ const SHAPES: ReadonlyMap<unknown, Shape> = new Map<unknown, Shape>([
       status: { addresses: [{ type: true, address: true }], conditions: [true] },
     },
   ],
+  ['v1 ConfigMap', { data: true }],
+  ['v1 Namespace', {}],
   ['v1 Secret', { type: true, data: true, stringData: true }],
 ]);
 

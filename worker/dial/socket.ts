@@ -1,4 +1,10 @@
-import { classifyAddress, isForbidden, isRefusedInProduction } from '../../snapshot/address.ts';
+import {
+  type AddressClass,
+  classifyAddress,
+  isForbidden,
+  isForbiddenInProduction,
+  isRefusedInProduction,
+} from '../../snapshot/address.ts';
 import type { Endpoint } from '../../snapshot/types.ts';
 import { Deadline } from './deadline.ts';
 import type { Connection, Dialer } from './dialer.ts';
@@ -19,8 +25,17 @@ export type ConnectFunction = (
   options: { secureTransport: 'off'; allowHalfOpen: boolean },
 ) => RawSocket;
 
-/** `production` dials what Cloudflare would; `local` private and loopback addresses as well. */
-export type AddressPolicy = 'production' | 'local';
+/**
+ * `production` dials what Cloudflare would; `tunnel` private addresses as well; `local` loopback ones
+ * too.
+ */
+export type AddressPolicy = 'production' | 'tunnel' | 'local';
+
+const REFUSES: Readonly<Record<AddressPolicy, (addressClass: AddressClass) => boolean>> = {
+  production: isRefusedInProduction,
+  tunnel: isForbiddenInProduction,
+  local: isForbidden,
+};
 
 /** Dials with a TCP socket from wherever the worker runs. */
 export function socketDialer(connect: ConnectFunction, policy: AddressPolicy): Dialer {
@@ -47,7 +62,7 @@ export function socketDialer(connect: ConnectFunction, policy: AddressPolicy): D
  */
 export function vpcDialer(network: { connect: ConnectFunction } | null): Dialer {
   const dialer =
-    network && socketDialer((address, options) => network.connect(address, options), 'local');
+    network && socketDialer((address, options) => network.connect(address, options), 'tunnel');
   return {
     async dial(endpoint, timeoutMs) {
       if (!dialer) throw dialError('refused', endpoint, 'the worker has no VPC network binding');
@@ -62,9 +77,8 @@ const DNS_NAME = /^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?$/;
 function dialledHostname(endpoint: Endpoint, policy: AddressPolicy): string {
   const { host, port } = endpoint;
   const addressClass = classifyAddress(host);
-  const isRefused =
-    policy === 'production' ? isRefusedInProduction(addressClass) : isForbidden(addressClass);
-  if (isRefused) throw dialError('address', endpoint, `the address is ${addressClass}`);
+  if (REFUSES[policy](addressClass))
+    throw dialError('address', endpoint, `the address is ${addressClass}`);
   const isName = addressClass === 'name' || !host.includes(':');
   if ((isName && !DNS_NAME.test(host)) || !(Number.isInteger(port) && port > 0 && port < 65_536)) {
     throw dialError('address', endpoint, 'not a host and port');
