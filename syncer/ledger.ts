@@ -63,19 +63,20 @@ export class Ledger {
   }
 
   /**
-   * Takes a fencing token: the next one, or `token` when a lease gives it.
+   * Takes a fencing token: the next one, or `token` when a lease gives it and nobody has claimed it
+   * or a higher one. After a lost answer `token` counts as claimed by somebody else, since who it
+   * was cannot be told.
    *
-   * @returns the token and what it is the token of; higher than `token` when that one is outdated
+   * @returns whether it was taken, and the token that the pointer has now
    */
   async claim(
     token: number | null,
     nowMs: number,
-  ): Promise<{ fencingToken: number; state: LedgerState }> {
+  ): Promise<{ granted: boolean; fencingToken: number; state: LedgerState }> {
     const { orm } = this.#d1;
     const taken =
-      token === null
-        ? sql`${pointers.fencingToken} + 1`
-        : sql`max(${pointers.fencingToken}, cast(${token} as integer))`;
+      token === null ? sql`${pointers.fencingToken} + 1` : sql`cast(${token} as integer)`;
+    const isFree = token === null ? undefined : sql`${pointers.fencingToken} < ${taken}`;
     // RETURNING and not the row read after it: in between somebody else may have claimed.
     const claim = orm
       .insert(pointers)
@@ -86,12 +87,17 @@ export class Ledger {
         pinned: false,
         movedAtMs: nowMs,
       })
-      .onConflictDoUpdate({ target: pointers.cluster, set: { fencingToken: taken } })
+      .onConflictDoUpdate({
+        target: pointers.cluster,
+        set: { fencingToken: taken },
+        ...(isFree && { setWhere: isFree }),
+      })
       .returning({ fencingToken: pointers.fencingToken });
     const [claimed, ...read] = await orm.batch([claim, ...this.#reads()]);
-    const fencingToken = claimed[0]?.fencingToken;
+    const state = toState(read);
+    const fencingToken = claimed[0]?.fencingToken ?? state.pointer?.fencingToken;
     if (fencingToken === undefined) throw new Error('D1 returned no fencing token');
-    return { fencingToken, state: toState(read) };
+    return { granted: claimed.length > 0, fencingToken, state };
   }
 
   async read(): Promise<LedgerState> {

@@ -1,4 +1,5 @@
 import type { Sha256 } from '../snapshot/types.ts';
+import type { ChangeSummary } from './plan.ts';
 
 /** What came of it, by the pointer; `version` is always the one that was to be published. */
 export type PublishResult =
@@ -10,6 +11,8 @@ export type PublishResult =
       /** What the pointer named before; empty the first time. */
       readonly replaced: Sha256 | '';
       readonly shardsWritten: number;
+      /** `null` when there is nothing to compare with: we have just begun to publish. */
+      readonly changes: ChangeSummary | null;
     }
   /** All is written but the pointer stays, since a person pinned it. */
   | { readonly outcome: 'pinned'; readonly version: Sha256; readonly serving: Sha256 | '' }

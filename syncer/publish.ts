@@ -76,20 +76,23 @@ export class Publisher {
   /**
    * Becomes the one who may move this cluster's pointer; everybody who claimed before is deposed.
    *
-   * @param token a lease's count of holders; without it the next token in D1 is taken, which also
-   *   holds when the lease was deleted and counts from zero again
+   * @param token a lease's count of holders; without it the next token in D1 is taken
+   * @returns whether it is ours, and the token that D1 has now. One that was claimed before is
+   *   never ours, not even if it was us and the answer was lost: who leads needs a higher one.
    * @throws CloudflareError
    */
-  async claim(token: number | null = null): Promise<void> {
+  async claim(
+    token: number | null = null,
+  ): Promise<{ readonly granted: boolean; readonly fencingToken: number }> {
     const nowMs = this.#options.now();
-    const { fencingToken, state } = await this.#ledger.claim(token, nowMs);
+    const { granted, fencingToken, state } = await this.#ledger.claim(token, nowMs);
     this.#fencingToken = token ?? fencingToken;
-    this.#deposedBy = null;
+    this.#deposedBy = granted ? null : fencingToken;
     this.#state = { ...state, readAtMs: nowMs };
     this.#mirrored = null;
     this.#problems = null;
     this.#sweptAtMs = Number.NEGATIVE_INFINITY;
-    if (fencingToken > this.#fencingToken) this.#depose(fencingToken);
+    return { granted, fencingToken };
   }
 
   /**
@@ -171,12 +174,10 @@ export class Publisher {
 
   #moved({ encoded, snapshot, shards }: Wanted, replaced: string): PublishResult {
     const { version } = encoded;
+    const changes = summariseChanges(this.#published, snapshot);
     this.#published = snapshot;
     this.#pinToldFor = null;
-    const shardsWritten = shards.written.size;
-    const { log, cluster } = this.#options;
-    log.info({ cluster, version, replaced, shardsWritten }, 'published');
-    return { outcome: 'published', version, replaced, shardsWritten };
+    return { outcome: 'published', version, replaced, shardsWritten: shards.written.size, changes };
   }
 
   #pinned(version: Sha256, { version: serving }: PointerRow): PublishResult {

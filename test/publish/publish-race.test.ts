@@ -85,19 +85,29 @@ test('both claims at once give two tokens', async () => {
 
 test('a token may come from a lease', async () => {
   const lease = cf.publisher();
-  await lease.claim(7);
+  expect(await lease.claim(7)).toEqual({ granted: true, fencingToken: 7 });
   expect(await lease.publish(A, [])).toMatchObject({ outcome: 'published' });
   const outdated = cf.publisher();
-  await outdated.claim(6);
+  expect(await outdated.claim(6)).toEqual({ granted: false, fencingToken: 7 });
   expect(await outdated.publish(B, [])).toMatchObject({ outcome: 'deposed', fencingToken: 7 });
-  const again = cf.publisher();
-  await again.claim(7);
-  expect(await again.publish(C, [])).toMatchObject({ outcome: 'published' });
   const next = cf.publisher();
-  await next.claim(10);
-  expect(await next.publish(A, [])).toMatchObject({ outcome: 'published' });
+  expect(await next.claim(10)).toEqual({ granted: true, fencingToken: 10 });
+  expect(await next.publish(C, [])).toMatchObject({ outcome: 'published' });
   const rows = await cf.rows('SELECT fencing_token, typeof(fencing_token) AS type FROM pointers');
   expect(rows).toEqual([{ fencing_token: 10, type: 'integer' }]);
+});
+
+test('no token is given twice, whoever it was that claimed it', async () => {
+  const first = cf.publisher();
+  await first.claim(7);
+  const second = cf.publisher();
+  expect(await second.claim(7)).toEqual({ granted: false, fencingToken: 7 });
+  expect(await second.publish(B, [])).toMatchObject({ outcome: 'deposed', fencingToken: 7 });
+  expect(await first.publish(A, [])).toMatchObject({ outcome: 'published' });
+  await cf.inject({ match: '/raw$', respond: { kind: 'drop' } });
+  const third = cf.publisher();
+  expect(await third.claim(8)).toEqual({ granted: false, fencingToken: 8 });
+  expect(await third.claim(9)).toEqual({ granted: true, fencingToken: 9 });
 });
 
 test('a lost answer of the pointer is found out, and the publication has one row', async () => {
