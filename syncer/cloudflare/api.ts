@@ -24,8 +24,10 @@ export interface CloudflareApiOptions {
   readonly random: () => number;
   /** Ends calls and waits when the process has to. */
   readonly signal: AbortSignal;
-  /** Default: 1,100 calls in five minutes. */
-  readonly callsMax?: number;
+  /** Asked right before each call; throws when calls must not be made any more. */
+  readonly permit?: () => void;
+  /** Default: one of its own, with 1,100 calls in five minutes. */
+  readonly budget?: CallBudget;
 }
 
 type Client = ReturnType<typeof newClient>;
@@ -39,14 +41,16 @@ export class CloudflareApi {
   readonly accountId: string;
   readonly #client: Client;
   readonly #budget: CallBudget;
+  readonly #permit: () => void;
   readonly #random: () => number;
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
 
   constructor(options: CloudflareApiOptions) {
     this.accountId = options.accountId;
-    this.#client = newClient(options);
-    this.#budget = new CallBudget(options.clock, options.callsMax);
+    this.#budget = options.budget ?? new CallBudget(options.clock);
+    this.#client = newClient(options, this.#budget);
+    this.#permit = options.permit ?? (() => {});
     this.#random = options.random;
     this.#clock = options.clock;
     this.#signal = options.signal;
@@ -60,7 +64,7 @@ export class CloudflareApi {
    * Runs `request`, again and again while the failure is transient. What it does must come to the
    * same done twice, since an answer can be lost after the work was done.
    *
-   * @throws CloudflareError
+   * @throws CloudflareError, or whatever `permit` throws or the signal's reason is
    */
   async call<T>(
     operation: Operation,
@@ -69,6 +73,7 @@ export class CloudflareApi {
   ): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       await this.#budget.take(this.#signal);
+      this.#permit();
       try {
         return await request(this.#client);
       } catch (thrown) {
@@ -98,7 +103,7 @@ export class CloudflareApi {
   }
 }
 
-function newClient({ baseUrl, token, signal }: CloudflareApiOptions) {
+function newClient({ baseUrl, token, signal }: CloudflareApiOptions, budget: CallBudget) {
   return createClient({
     resources: [Namespaces, BaseDatabase],
     baseURL: baseUrl ?? CLOUDFLARE_BASE_URL,
@@ -111,7 +116,7 @@ function newClient({ baseUrl, token, signal }: CloudflareApiOptions) {
     maxRetries: 0,
     timeout: TIMEOUT_MS,
     logLevel: 'off',
-    fetch: (url, init) => send(url, init ?? {}, token, signal),
+    fetch: (url, init) => send(url, init ?? {}, { token, signal, budget }),
   });
 }
 
@@ -122,25 +127,33 @@ function newClient({ baseUrl, token, signal }: CloudflareApiOptions) {
 async function send(
   url: string | URL | Request,
   init: RequestInit,
-  token: SecretText,
-  signal: AbortSignal,
+  { token, signal, budget }: { token: SecretText; signal: AbortSignal; budget: CallBudget },
 ): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('authorization', `Bearer ${token.reveal()}`);
   const signals = init.signal ? [init.signal, signal] : [signal];
-  const answer = await fetch(url, {
+  const request = {
     ...init,
     headers,
     redirect: 'manual',
     signal: AbortSignal.any(signals),
+  } as const;
+  const { answer, body } = await read(fetch(url, request)).catch((error) => {
+    budget.countAnswer('none');
+    throw error;
   });
-  const body = await answer.text();
+  budget.countAnswer(answer.status);
   if (answer.ok && !isSuccess(body)) {
     // A proxy's login page, for one: taken for a success it would lose what was to be written.
     throw new Error(`${answer.status} with something that is no answer of the API`);
   }
   const { status, statusText } = answer;
   return new Response(body || null, { status, statusText, headers: answer.headers });
+}
+
+async function read(answering: Promise<Response>) {
+  const answer = await answering;
+  return { answer, body: await answer.text() };
 }
 
 function isSuccess(body: string): boolean {

@@ -8,10 +8,14 @@ import type { Clock } from '../clock.ts';
 export const CALLS_MAX = 1_100;
 export const WINDOW_MS = 5 * 60_000;
 
-/** For metrics; all but `callsInWindow` only grow. */
+/** For metrics; all but `callsInWindow` and `callsLeft` only grow. */
 export interface CallCounts {
   readonly calls: number;
   readonly callsInWindow: number;
+  /** How many more may start at once. */
+  readonly callsLeft: number;
+  /** How many calls were answered with which HTTP status; `none` for those without an answer. */
+  readonly byStatus: Readonly<Record<string, number>>;
   readonly retries: number;
   readonly failures: number;
   /** How long calls were held back, by the budget or at Cloudflare's request. */
@@ -29,6 +33,7 @@ export class CallBudget {
   #calls = 0;
   #retries = 0;
   #failures = 0;
+  readonly #byStatus: Record<string, number> = {};
   #heldBackMs = 0;
 
   constructor(clock: Clock, callsMax: number = CALLS_MAX) {
@@ -41,6 +46,8 @@ export class CallBudget {
     return {
       calls: this.#calls,
       callsInWindow: this.#starts.length,
+      callsLeft: this.#callsMax - this.#starts.length,
+      byStatus: { ...this.#byStatus },
       retries: this.#retries,
       failures: this.#failures,
       heldBackMs: this.#heldBackMs,
@@ -61,6 +68,10 @@ export class CallBudget {
   /** No call starts within this time: Cloudflare said `retry-after`. */
   pause(ms: number): void {
     this.#pausedUntil = Math.max(this.#pausedUntil, this.#clock.now() + ms);
+  }
+
+  countAnswer(status: number | 'none'): void {
+    this.#byStatus[status] = (this.#byStatus[status] ?? 0) + 1;
   }
 
   countRetry(): void {

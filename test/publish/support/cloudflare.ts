@@ -3,6 +3,7 @@ import { bundleWorker } from '../../../local/bundle.ts';
 import { applyMigrations } from '../../../local/migrations.ts';
 import type { Call, Fault } from '../../../local/workers/cloudflare-api/faults.ts';
 import { CloudflareApi } from '../../../syncer/cloudflare/api.ts';
+import { CallBudget } from '../../../syncer/cloudflare/budget.ts';
 import { D1Database } from '../../../syncer/cloudflare/d1-database.ts';
 import { KvStore } from '../../../syncer/cloudflare/kv-store.ts';
 import type { Logger } from '../../../syncer/log.ts';
@@ -102,7 +103,8 @@ export class LocalCloudflare {
       clock,
       random: () => 0.5,
       signal: ids.signal ?? new AbortController().signal,
-      callsMax,
+      budget: new CallBudget(clock, callsMax),
+      ...(ids.permit && { permit: ids.permit }),
     });
     const kv = new KvStore(api, ids.namespaceId ?? IDS.NAMESPACE_ID);
     const d1 = new D1Database(api, ids.databaseId ?? IDS.DATABASE_ID);
@@ -167,4 +169,5 @@ interface ClientOptions {
   readonly databaseId?: string;
   readonly callsMax?: number;
   readonly signal?: AbortSignal;
+  readonly permit?: () => void;
 }
