@@ -42,6 +42,7 @@ export class ReconcileLoop {
   /** Ends the present wait, so that its length is worked out anew. */
   #wake = new AbortController();
   #running: Promise<void> | null = null;
+  #runStartedMs: number | null = null;
 
   constructor(options: LoopOptions) {
     this.#options = options;
@@ -51,6 +52,11 @@ export class ReconcileLoop {
   /** How many runs failed one after the other; 0 when all is well. */
   get failures(): number {
     return this.#failures;
+  }
+
+  /** How long the present run has been under way; 0 without one. */
+  get runningForMs(): number {
+    return this.#runStartedMs === null ? 0 : this.#clock.now() - this.#runStartedMs;
   }
 
   /** Starts the source and runs from then on. Resolves when the source has started. */
@@ -111,6 +117,7 @@ export class ReconcileLoop {
   }
 
   async #run(): Promise<void> {
+    this.#runStartedMs = this.#clock.now();
     try {
       await this.#options.run();
       this.#failures = 0;
@@ -121,6 +128,8 @@ export class ReconcileLoop {
         { error: String(error), failures: this.#failures },
         'publishing failed; trying later',
       );
+    } finally {
+      this.#runStartedMs = null;
     }
   }
 

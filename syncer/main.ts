@@ -1,84 +1,128 @@
 import { hostname } from 'node:os';
 import { pino } from 'pino';
-import { importPrivateKey } from '../snapshot/signature.ts';
+import { importPrivateKey, type SignatureKey } from '../snapshot/signature.ts';
 import { SYSTEM_CLOCK } from './clock.ts';
 import { CloudflareApi } from './cloudflare/api.ts';
+import { CallBudget } from './cloudflare/budget.ts';
 import { D1Database } from './cloudflare/d1-database.ts';
 import { KvStore } from './cloudflare/kv-store.ts';
-import { compile } from './compile.ts';
 import { type Config, readConfig } from './config.ts';
+import { Election } from './election.ts';
+import { type Follower, Followers } from './followers.ts';
+import { Health } from './health.ts';
+import { ApiClient } from './kubernetes/api-client.ts';
 import { ClusterSource } from './kubernetes/cluster-source.ts';
 import { loadKubeConfig } from './kubernetes/kube-config.ts';
 import type { Logger } from './log.ts';
 import { ReconcileLoop } from './loop.ts';
+import { Metrics } from './metrics.ts';
+import { Probes } from './probes.ts';
 import { Publisher } from './publish.ts';
+import { Reconciler } from './reconciler.ts';
+import type { Term } from './term.ts';
 
-/** The in-cluster syncer: watches, compiles and publishes until a signal ends it. */
+/** How long a publication under way at SIGTERM may take to its end; then it is abandoned. */
+const FINISH_MS = 8_000;
+
+/** The in-cluster syncer: watches, compiles and, while it leads, publishes until a signal ends it. */
 export async function sync(env: Readonly<Record<string, string | undefined>>): Promise<void> {
+  const signal = signalled();
   const config = readConfig(env);
   const log = pino({ base: { cluster: config.cluster } });
-  const abort = new AbortController();
-  const source = new ClusterSource({
-    kubeConfig: loadKubeConfig(config.kubeconfig, env),
-    logger: log,
-  });
-  const publisher = await publisherOf(config, log, abort.signal);
-  await publisher.claim();
-  const loop = new ReconcileLoop({
-    source,
-    log,
+  const { signingKey } = config;
+  const key = signingKey && (await importPrivateKey(signingKey.reveal()));
+  const kubeConfig = loadKubeConfig(config.kubeconfig, env);
+  const client = new ApiClient(kubeConfig);
+  const source = new ClusterSource({ kubeConfig, logger: log });
+  const budget = new CallBudget(SYSTEM_CLOCK);
+  const election = new Election(config.process.election, client, log);
+  const metrics = new Metrics({
     clock: SYSTEM_CLOCK,
-    random: Math.random,
-    run: () => reconcile(source, publisher, config, log),
+    wallMs: Date.now,
+    sources: {
+      calls: () => budget.counts,
+      kinds: () => source.stats(),
+      synced: () => source.synced,
+      leads: () => election.term !== null,
+      leaseTransitions: () => election.lease?.transitions ?? 0,
+    },
   });
-  const stopped = new Promise<void>((resolve, reject) => {
-    const stop = (signal: string) => {
-      log.info({ signal }, 'stopping');
-      loop
-        .stop()
-        .then(() => source.stop())
-        .then(resolve, reject);
-    };
-    process.once('SIGTERM', stop);
-    process.once('SIGINT', stop);
+  const followers = new Followers(followersOf(), log);
+  const reconciler = new Reconciler({
+    source,
+    compile: config.compile,
+    leadership: election,
+    publisherFor: (term) => publisherFor(term, config, { budget, key, log }),
+    followers,
+    metrics,
+    clock: SYSTEM_CLOCK,
+    log,
+  });
+  const run = () => reconciler.run();
+  const loop = new ReconcileLoop({ source, log, clock: SYSTEM_CLOCK, random: Math.random, run });
+  const health = new Health({ source, loop, reconciler, election });
+  const probes = await Probes.start({
+    ...config.process.probes,
+    live: () => health.live(),
+    ready: () => health.ready(),
+    metrics: metrics.registry,
+  });
+  log.info({ probePort: probes.port, identity: election.identity }, 'started');
+  election.start(() => {
+    metrics.leadershipChanged(election.term !== null);
+    loop.changed();
   });
   await loop.start();
-  await stopped;
-  abort.abort();
+  log.info({ signal: await signal }, 'stopping');
+  health.stopping();
+  await finish(() => loop.stop().then(() => followers.idle()), election);
+  await election.stop();
+  await probes.close();
+  client.close();
 }
 
-async function publisherOf(config: Config, log: Logger, signal: AbortSignal): Promise<Publisher> {
-  const { cloudflare, cluster, signingKey } = config;
+/** What is done with what was published: status and Events. */
+function followersOf(): readonly Follower[] {
+  return [];
+}
+
+/** Every call of it ends with the term, and counts against the one budget. */
+function publisherFor(
+  term: Term,
+  { cloudflare, cluster }: Config,
+  { budget, key, log }: { budget: CallBudget; key: SignatureKey | null; log: Logger },
+): Publisher {
   const api = new CloudflareApi({
     ...cloudflare,
     clock: SYSTEM_CLOCK,
     random: Math.random,
-    signal,
+    signal: term.signal,
+    permit: () => term.check(),
+    budget,
   });
   return new Publisher({
     kv: new KvStore(api, cloudflare.namespaceId),
     d1: new D1Database(api, cloudflare.databaseId),
     cluster,
     publishedBy: hostname(),
-    signingKey: signingKey && (await importPrivateKey(signingKey.reveal())),
+    signingKey: key,
     now: Date.now,
     log,
   });
 }
 
-async function reconcile(
-  source: ClusterSource,
-  publisher: Publisher,
-  config: Config,
-  log: Logger,
-): Promise<void> {
-  const { snapshot, problems } = compile(source.state(), config.compile);
-  const result = await publisher.publish(snapshot, problems);
-  if (result.outcome === 'unchanged') return;
-  const counts = {
-    virtualHosts: snapshot.virtualHosts.length,
-    upstreams: snapshot.upstreams.length,
-    problems: problems.length,
-  };
-  log.info({ ...result, ...counts }, `publication ${result.outcome}`);
+function signalled(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  });
+}
+
+/** Lets what is under way come to its end, still leading; what takes too long is abandoned. */
+async function finish(work: () => Promise<void>, election: Election): Promise<void> {
+  const done = new AbortController();
+  void SYSTEM_CLOCK.sleep(FINISH_MS, done.signal).then(() =>
+    election.term?.end('this process ends'),
+  );
+  await work();
+  done.abort();
 }

@@ -60,7 +60,10 @@ function leaseName(cluster: string): string {
   const plain = `causeway-${cluster}`;
   if (NAME.test(plain)) return plain;
   const hash = createHash('sha256').update(cluster).digest('hex').slice(0, 8);
-  const readable = cluster.toLowerCase().replaceAll(/[^a-z0-9-]+/g, '-').slice(0, 200);
+  const readable = cluster
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9-]+/g, '-')
+    .slice(0, 200);
   return `causeway-${readable}-${hash}`;
 }
 
