@@ -40,6 +40,16 @@ describe('helm and kustomize say the same', () => {
   test.each([
     ['by default', [], {}],
     ['with Secrets of named namespaces only', namespaces, { overlay: 'named-namespaces' }],
+    [
+      'for single namespaces',
+      ['--set', 'watchNamespaces={default}'],
+      { overlay: 'watch-namespaces' },
+    ],
+    [
+      'with a namespace selector',
+      ['--set-string', 'settings.CAUSEWAY_WATCH_NAMESPACE_SELECTOR=team'],
+      { components: ['namespace-selector'], settings: ['CAUSEWAY_WATCH_NAMESPACE_SELECTOR=team'] },
+    ],
     ['with what is optional', optional, { components: ['service-monitor', 'network-policy'] }],
     ['for a server before 1.21', ['--kube-version', '1.20.2'], { components: ['policy-v1beta1'] }],
   ] as const)('%s', async (_, args, options) => {
@@ -63,26 +73,42 @@ describe('the chart', () => {
   });
 
   test('knows every option of the controller', async () => {
-    const ofTheClass = ['CAUSEWAY_CONTROLLER_NAME', 'CAUSEWAY_INGRESS_CLASS'];
-    const names = OPTION_TABLE.map(environmentName).filter((it) => !ofTheClass.includes(it));
+    const names = OPTION_TABLE.map(environmentName).filter((it) => !(it in valuesOfTheirOwn));
     const values = names.map((it) => [it, samples[it] ?? 'true']);
     const settings = values.flatMap(([name, value]) => [
       '--set-string',
       `settings.${name}=${value}`,
     ]);
-    const chart = await helmTemplate(settings);
-    const config = documents(chart).find(({ kind }) => kind === 'ConfigMap');
+    const others = Object.entries(valuesOfTheirOwn).flatMap(([, value]) => ['--set', value]);
+    const config = documents(await helmTemplate([...settings, ...others])).find(
+      ({ kind }) => kind === 'ConfigMap',
+    );
     expect(config?.data).toMatchObject(Object.fromEntries(values));
+    expect(Object.keys(config?.data ?? {})).toEqual(
+      expect.arrayContaining(Object.keys(valuesOfTheirOwn)),
+    );
   });
 
   test('gives a second release names, a class and a Lease of its own', async () => {
     const args = ['template', 'second', CHART, '--namespace', 'other', ...VALUES];
     const chart = await helm([...args, '--set', 'ingressClass.name=second']);
     const names = new Set(documents(chart).map(({ metadata }) => metadata.name));
-    expect([...names].sort()).toEqual(['second', 'second-secrets', 'second-settings']);
+    expect([...names].sort()).toEqual([
+      'second',
+      'second-routing',
+      'second-secrets',
+      'second-settings',
+    ]);
     expect(chart).toContain('CAUSEWAY_INGRESS_CLASS: "second"');
   });
 });
+
+/** Options that the chart has to know more about than their text. */
+const valuesOfTheirOwn: Readonly<Record<string, string>> = {
+  CAUSEWAY_CONTROLLER_NAME: 'ingressClass.controller=example.com/mine',
+  CAUSEWAY_INGRESS_CLASS: 'ingressClass.name=mine',
+  CAUSEWAY_WATCH_NAMESPACE: 'watchNamespaces={a,b}',
+};
 
 const samples: Readonly<Record<string, string>> = {
   CAUSEWAY_HOST_OWNERSHIP: 'strict',

@@ -24,11 +24,13 @@ export interface KustomizeOptions {
   readonly overlay?: string;
   /** Of deploy/kustomize/components. */
   readonly components?: readonly string[];
+  /** Further literals of the settings. */
+  readonly settings?: readonly string[];
 }
 
 /** `kubectl kustomize`, as text. */
 export function kustomize(options: KustomizeOptions = {}): Promise<string> {
-  const { overlay = 'example', components = [] } = options;
+  const { overlay = 'example', components = [], settings = [] } = options;
   // A user's own folder, which names ours; so that nothing is written into the checkout.
   const dir = mkdtempSync(join(currentEdge().dir, 'kustomize-'));
   cpSync(join(DEPLOY, 'kustomize'), join(dir, 'kustomize'), { recursive: true });
@@ -40,6 +42,14 @@ export function kustomize(options: KustomizeOptions = {}): Promise<string> {
     kind: 'Kustomization',
     resources: [path('overlays', overlay)],
     components: components.map((name) => path('components', name)),
+    configMapGenerator: [
+      {
+        name: 'causeway-settings',
+        namespace: ACCOUNT.namespace,
+        behavior: 'merge',
+        literals: settings,
+      },
+    ],
   };
   // JSON is YAML.
   writeFileSync(join(mine, 'kustomization.yaml'), JSON.stringify(kustomization));
