@@ -30,6 +30,8 @@ export interface Compilation {
   readonly ignored: readonly { readonly ingress: Ingress; readonly because: string }[];
   /** What was compiled: whoever tells the cluster about it needs the objects themselves. */
   readonly state: ClusterState;
+  /** The controller's options, and after them those of each IngressClass that has its own. */
+  readonly options: readonly [CompileOptions, ...CompileOptions[]];
 }
 
 export interface OurIngress {
@@ -88,6 +90,7 @@ export function compile(state: ClusterState, options: CompileOptions): Compilati
     ours: ours.map((it) => ({ ingress: it.ingress, options: it.options })),
     ignored: decided.filter((it) => !it.ours).map(({ ingress, because }) => ({ ingress, because })),
     state,
+    options: [options, ...optionsByClass.values()],
     problems: problems.sorted(),
   };
 }

@@ -5,6 +5,9 @@ import type { CompileOptions } from './options.ts';
 
 const CLASS_ANNOTATION = 'kubernetes.io/ingress.class';
 
+/** What decides whose an Ingress is. */
+export type ClassedIngress = Pick<Ingress, 'namespace' | 'className' | 'annotations'>;
+
 export interface ClassDecision {
   readonly ours: boolean;
   /** Name of the IngressClass object that made it ours; `null` without one. */
@@ -21,7 +24,7 @@ export interface ClassDecision {
 export function ingressClassDecider(
   { ingressClasses, namespaces }: Pick<ClusterState, 'ingressClasses' | 'namespaces'>,
   options: CompileOptions,
-): (ingress: Ingress) => ClassDecision {
+): (ingress: ClassedIngress) => ClassDecision {
   const classes = new Map(ingressClasses.map((it) => [it.name, it]));
   const isOurController = (controller: string) => controller === options.controllerName;
   const defaults = ingressClasses.filter((it) => it.isDefault);
@@ -50,7 +53,7 @@ export function ingressClassDecider(
     return { ours: our !== undefined, className: our?.name ?? null, because };
   };
 
-  const byClass = ({ className, annotations }: Ingress): ClassDecision => {
+  const byClass = ({ className, annotations }: ClassedIngress): ClassDecision => {
     if (className !== null) return byName(className, 'spec.ingressClassName');
     const annotation = annotations[CLASS_ANNOTATION];
     if (annotation) return byName(annotation, `annotation ${CLASS_ANNOTATION}`);

@@ -10,7 +10,7 @@ const SILENCE_MS = 30_000;
  * only the new ones and an old server only the old ones. `null` when it has none of those we read.
  */
 export async function discoverApiVersion(
-  client: ApiClient,
+  client: Pick<ApiClient, 'get'>,
   kind: KubernetesKind,
   signal: AbortSignal,
 ): Promise<string | null> {
