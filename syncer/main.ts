@@ -8,6 +8,7 @@ import { D1Database } from './cloudflare/d1-database.ts';
 import { KvStore } from './cloudflare/kv-store.ts';
 import { type Config, readConfig } from './config.ts';
 import { Election } from './election.ts';
+import { eventFollower } from './event-writer.ts';
 import { type Follower, Followers } from './followers.ts';
 import { Health } from './health.ts';
 import { ApiClient } from './kubernetes/api-client.ts';
@@ -19,7 +20,9 @@ import { Metrics } from './metrics.ts';
 import { Probes } from './probes.ts';
 import { Publisher } from './publish.ts';
 import { Reconciler } from './reconciler.ts';
+import { statusFollower } from './status-writer.ts';
 import type { Term } from './term.ts';
+import { watchScope } from './watch-scope.ts';
 
 /** How long a publication under way at SIGTERM may take to its end; then it is abandoned. */
 const FINISH_MS = 8_000;
@@ -33,7 +36,7 @@ export async function sync(env: Readonly<Record<string, string | undefined>>): P
   const key = signingKey && (await importPrivateKey(signingKey.reveal()));
   const kubeConfig = loadKubeConfig(config.kubeconfig, env);
   const client = new ApiClient(kubeConfig);
-  const source = new ClusterSource({ kubeConfig, logger: log });
+  const source = new ClusterSource({ ...watchScope(config.compile), kubeConfig, logger: log });
   const budget = new CallBudget(SYSTEM_CLOCK);
   const election = new Election(config.process.election, client, log);
   const metrics = new Metrics({
@@ -47,7 +50,7 @@ export async function sync(env: Readonly<Record<string, string | undefined>>): P
       leaseTransitions: () => election.lease?.transitions ?? 0,
     },
   });
-  const followers = new Followers(followersOf(), log);
+  const followers = new Followers(followersOf(client, metrics, log), log);
   const reconciler = new Reconciler({
     source,
     compile: config.compile,
@@ -82,8 +85,17 @@ export async function sync(env: Readonly<Record<string, string | undefined>>): P
 }
 
 /** What is done with what was published: status and Events. */
-function followersOf(): readonly Follower[] {
-  return [];
+function followersOf(client: ApiClient, metrics: Metrics, log: Logger): readonly Follower[] {
+  const context = { client, log, clock: SYSTEM_CLOCK, random: Math.random };
+  return [
+    statusFollower({ ...context, onOutcome: (outcome) => metrics.statusWritten(outcome) }),
+    eventFollower({
+      ...context,
+      wallMs: Date.now,
+      instance: process.env.POD_NAME || hostname(),
+      onOutcome: (outcome) => metrics.eventTold(outcome),
+    }),
+  ];
 }
 
 /** Every call of it ends with the term, and counts against the one budget. */

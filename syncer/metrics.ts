@@ -4,9 +4,11 @@ import type { Clock } from './clock.ts';
 import type { CallCounts } from './cloudflare/budget.ts';
 import type { Compilation } from './compile.ts';
 import { conflictsByHost } from './conflicts.ts';
+import type { EventOutcome } from './event-writer.ts';
 import type { KindStats } from './kubernetes/cluster-source.ts';
 import { countSnapshot } from './plan.ts';
 import type { PublishResult } from './publish-result.ts';
+import type { StatusOutcome } from './status-writer.ts';
 
 /** What came of a run that was to publish. */
 export type Outcome =
@@ -80,6 +82,16 @@ export class Metrics {
     'How often this process began and ceased to lead',
     ['to'],
   );
+  readonly #statusWrites = this.#counter(
+    'status_writes_total',
+    'Writes to the status of Ingresses, by outcome',
+    ['outcome'],
+  );
+  readonly #events = this.#counter(
+    'events_total',
+    'Kubernetes Events by outcome; dropped ones wait for a later publication',
+    ['outcome'],
+  );
 
   constructor(options: MetricsOptions) {
     this.#options = options;
@@ -114,6 +126,14 @@ export class Metrics {
 
   leadershipChanged(leads: boolean): void {
     this.#transitions.inc({ to: leads ? 'leader' : 'standby' });
+  }
+
+  statusWritten(outcome: StatusOutcome): void {
+    this.#statusWrites.inc({ outcome });
+  }
+
+  eventTold(outcome: EventOutcome): void {
+    this.#events.inc({ outcome });
   }
 
   #addLeadership(): void {

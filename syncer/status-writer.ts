@@ -6,6 +6,7 @@ import { discoverApiVersion } from './kubernetes/api-discovery.ts';
 import { ApiError } from './kubernetes/api-error.ts';
 import { decodeEntry, isRoutingAnnotation, sameEntry } from './kubernetes/entry.ts';
 import type { Ingress } from './kubernetes/objects.ts';
+import { readOne } from './kubernetes/read-one.ts';
 import { collectionPath } from './kubernetes/resource.ts';
 import { withRetries } from './kubernetes/retry.ts';
 import type { Logger } from './log.ts';
@@ -132,13 +133,13 @@ class StatusWriter {
     );
   }
 
-  /** `null` when it does not mean to routing what it did: then nobody has decided yet whose it is. */
+  /** `null` when it is gone or means something else to routing, and nobody has decided whose it is. */
   async #read(ingress: Ingress): Promise<Ingress | null> {
-    const path = this.#pathOf(ingress);
-    const { signal } = this.#term;
+    const { client } = this.#options;
     const raw = await this.#try(() =>
-      this.#options.client.get({ path, query: {}, signal, silenceMs: SILENCE_MS }),
+      readOne(client, ingress, this.#apiVersion, this.#term.signal),
     );
+    if (raw === null) return null;
     const fresh = decodeEntry(raw, 'Ingress', this.#apiVersion, isRoutingAnnotation);
     if (!fresh.ok || !sameEntry(fresh, { ok: true, objects: [ingress] })) return null;
     const [object] = fresh.objects;

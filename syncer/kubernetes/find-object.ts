@@ -4,7 +4,8 @@ import type { ApiClient } from './api-client.ts';
 import { discoverApiVersion } from './api-discovery.ts';
 import { ApiError } from './api-error.ts';
 import type { KubernetesKind } from './objects.ts';
-import { collectionPath, RESOURCES } from './resource.ts';
+import { readOne } from './read-one.ts';
+import { RESOURCES } from './resource.ts';
 
 /** What can be said of an object that is otherwise not what its kind says. */
 export interface FoundObject {
@@ -31,12 +32,12 @@ export async function findObject(
   if (!isKind(kind)) return null;
   const apiVersion = await discoverApiVersion(client, kind, signal);
   if (apiVersion === null) return null;
-  const scope = { kind, namespace: namespace === '' ? null : namespace, name: null };
-  const path = `${collectionPath(scope, apiVersion)}/${encodeURIComponent(name)}`;
   try {
-    const raw = v.parse(found, await client.get({ path, query: {}, signal, silenceMs: 10_000 }));
-    const { uid, annotations } = raw.metadata;
-    return { uid, annotations, className: raw.spec?.ingressClassName ?? null };
+    const object = await readOne(client, { kind, namespace, name }, apiVersion, signal);
+    const parsed = v.safeParse(found, object);
+    if (!parsed.success) return null;
+    const { uid, annotations } = parsed.output.metadata;
+    return { uid, annotations, className: parsed.output.spec?.ingressClassName ?? null };
   } catch (error) {
     if (error instanceof ApiError && (error.status === 404 || error.status === 403)) return null;
     throw error;
