@@ -33,7 +33,7 @@ export function auditFlags(dir: string): string[] {
   return [`--audit-policy-file=${policy}`, `--audit-log-path=${join(dir, 'audit.log')}`];
 }
 
-/** The requests so far of one service account. A watch is there once it has begun. */
+/** The requests so far of one service account. A watch is there once it has ended. */
 export function auditLog(namespace: string, name: string): AuditEvent[] {
   const text = readFileSync(join(currentEdge().dir, 'cluster', 'audit.log'), 'utf8');
   const username = `system:serviceaccount:${namespace}:${name}`;
