@@ -131,14 +131,9 @@ async function send(
 ): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('authorization', `Bearer ${token.reveal()}`);
-  const signals = init.signal ? [init.signal, signal] : [signal];
-  const request = {
-    ...init,
-    headers,
-    redirect: 'manual',
-    signal: AbortSignal.any(signals),
-  } as const;
-  const { answer, body } = await read(fetch(url, request)).catch((error) => {
+  const ends = AbortSignal.any(init.signal ? [init.signal, signal] : [signal]);
+  const request: RequestInit = { ...init, headers, redirect: 'manual' };
+  const { answer, body } = await fetchWhole(url, request, ends).catch((error) => {
     budget.countAnswer('none');
     throw error;
   });
@@ -151,9 +146,31 @@ async function send(
   return new Response(body || null, { status, statusText, headers: answer.headers });
 }
 
-async function read(answering: Promise<Response>) {
-  const answer = await answering;
-  return { answer, body: await answer.text() };
+/**
+ * Fetches with the body, until `ends` aborts. Undici must not hear of that once the answer begins:
+ * when a part of the body arrives at that moment it fails with an unhandled rejection, which would
+ * end the process. The rest of such an answer is read and dropped.
+ */
+async function fetchWhole(url: string | URL | Request, init: RequestInit, ends: AbortSignal) {
+  ends.throwIfAborted();
+  const waiting = new AbortController();
+  const ended = Promise.withResolvers<never>();
+  const end = () => {
+    waiting.abort(ends.reason);
+    ended.reject(ends.reason);
+  };
+  ends.addEventListener('abort', end, { once: true });
+  const whole = async () => {
+    const answer = await fetch(url, { ...init, signal: waiting.signal });
+    ends.removeEventListener('abort', end);
+    ends.addEventListener('abort', () => ended.reject(ends.reason), { once: true });
+    return { answer, body: await answer.text() };
+  };
+  try {
+    return await Promise.race([whole(), ended.promise]);
+  } finally {
+    ends.removeEventListener('abort', end);
+  }
 }
 
 function isSuccess(body: string): boolean {
