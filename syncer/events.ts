@@ -108,7 +108,8 @@ export function syncedNotices(
     digests.set(ingress.uid, digest);
     const differs = before ? before.get(ingress.uid) !== digest : isNew(ingress);
     if (!differs || served.length === 0) continue;
-    const note = syncedNote(served.length, asked.length, version);
+    const idle = served.filter((it) => !reachable.has(it.upstream)).length;
+    const note = syncedNote(asked.length, served.length, idle, version);
     const { uid } = ingress;
     const object = refOf(ingress);
     notices.push({ object, uid, type: 'Normal', reason: 'Synced', action: 'Publish', note });
@@ -136,10 +137,11 @@ function isServed({ verdict }: JudgedClaim): boolean {
   return verdict.kind === 'won' || verdict.kind === 'same';
 }
 
-function syncedNote(served: number, asked: number, version: string): string {
+function syncedNote(asked: number, served: number, idle: number, version: string): string {
   const routes = `${asked} ${asked === 1 ? 'route' : 'routes'}`;
   const what = served === asked ? routes : `${served} of ${routes}`;
-  return `${what} published with version ${version.slice(0, 12)}`;
+  const but = idle === 0 ? '' : `, ${idle} of them without an endpoint to send requests to`;
+  return `${what} published with version ${version.slice(0, 12)}${but}`;
 }
 
 function shortened(text: string): string {

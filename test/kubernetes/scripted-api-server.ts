@@ -1,8 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { KubeConfig } from '@kubernetes/client-node';
 
-export type Verb = 'list' | 'watch' | 'discovery';
+export type Verb = 'list' | 'watch' | 'discovery' | 'post' | 'put' | 'patch' | 'delete';
 
 /** As the API server sends it. */
 export interface RawObject {
@@ -25,6 +26,8 @@ export class Call {
   readonly resource: string;
   readonly namespace: string | null;
   readonly query: URLSearchParams;
+  /** What a write sent; `null` of other requests. */
+  readonly body: Promise<unknown>;
   /** Resolves when the client has gone or the answer was sent whole. */
   readonly closed: Promise<void>;
   readonly #response: ServerResponse;
@@ -39,7 +42,11 @@ export class Call {
     this.namespace = namespaced ? (rest[1] ?? null) : null;
     const resource = namespaced ? rest[2] : rest[0];
     this.resource = resource ?? group.join('/');
-    this.verb = resource === undefined ? 'discovery' : this.query.has('watch') ? 'watch' : 'list';
+    this.verb = verbOf(request.method ?? '', resource !== undefined, this.query.has('watch'));
+    // A client that goes away in the middle has sent nothing.
+    this.body = text(request)
+      .then((body) => (body === '' ? null : JSON.parse(body)))
+      .catch(() => null);
     this.#response = response;
     this.closed = new Promise((resolve) => response.once('close', resolve));
   }
@@ -103,6 +110,15 @@ export class Call {
   }
 }
 
+function verbOf(method: string, isResource: boolean, watches: boolean): Verb {
+  const write = (['post', 'put', 'patch', 'delete'] as const).find(
+    (it) => it === method.toLowerCase(),
+  );
+  if (write) return write;
+  if (!isResource) return 'discovery';
+  return watches ? 'watch' : 'list';
+}
+
 type Watcher = { readonly call: Call; readonly wants: (object: RawObject) => boolean };
 
 /** An API server on a real socket: every request waits for its script, but for what is ordinary. */
@@ -124,7 +140,6 @@ export class ScriptedApiServer {
     const http = createServer();
     const server = new ScriptedApiServer(http);
     http.on('request', (request, response) => {
-      request.resume();
       server.#receive(new Call(request, response));
     });
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
@@ -199,7 +214,7 @@ export class ScriptedApiServer {
       return true;
     }
     const objects = this.#ordinary.get(resource);
-    if (!objects) return false;
+    if (!objects || (verb !== 'list' && verb !== 'watch')) return false;
     const wants = ({ metadata }: RawObject) =>
       (call.namespace === null || call.namespace === metadata.namespace) &&
       (call.name === null || call.name === metadata.name);
