@@ -1,4 +1,10 @@
-import { type ObjectRef, PROBLEM_REASONS, type Problem, type Severity } from '../snapshot/types.ts';
+import {
+  type ObjectRef,
+  PROBLEM_REASONS,
+  type Problem,
+  type ProblemReason,
+  type Severity,
+} from '../snapshot/types.ts';
 import type { JudgedClaim } from './compile/merge.ts';
 import type { Compilation } from './compile.ts';
 import { describeRef, type Ingress, type KubernetesObject, refOf } from './kubernetes/objects.ts';
@@ -34,7 +40,7 @@ export function problemNotices(compilation: Compilation): readonly Notice[] {
   const objects: readonly KubernetesObject[] = Object.values(lists).flat();
   const uids = new Map(objects.map((it) => [describeRef(refOf(it)), it.uid]));
   return [...problems].sort(bySeverity).flatMap((problem): readonly Notice[] => {
-    const asking = askers.get(describeRef(problem.object)) ?? [];
+    const asking = askers(problem);
     const uid = uids.get(describeRef(problem.object)) ?? '';
     const own = mayBeTold(problem, uid, asking) ? [noticeOf(problem, problem.object, uid)] : [];
     return [...own, ...asking.map((it) => noticeOf(problem, refOf(it), it.uid))];
@@ -64,18 +70,31 @@ function bySeverity(a: Problem, b: Problem): number {
   return rank(a) - rank(b);
 }
 
-/** The Ingresses of ours that name a Service or Secret, by that. */
-function askersOf({ claims, tls }: Compilation): ReadonlyMap<string, readonly Ingress[]> {
-  const askers = new Map<string, Set<Ingress>>();
-  const note = (kind: string, name: string, ingress: Ingress) => {
-    const key = describeRef({ kind, namespace: ingress.namespace, name });
-    const known = askers.get(key);
-    if (known) known.add(ingress);
-    else askers.set(key, new Set([ingress]));
+/** Where these are, there is nobody to send requests to. */
+const WITHOUT_ENDPOINTS: ReadonlySet<ProblemReason> = new Set([
+  'ExternalNameDisabled',
+  'NoEndpoints',
+  'ServiceNotExposed',
+]);
+
+/**
+ * The Ingresses of ours that name the Service or Secret of a problem. A Service may be without
+ * endpoints on one port, or for one class, and well on another: who uses that is not told.
+ */
+function askersOf({ claims, tls, snapshot }: Compilation) {
+  const empty = new Set(snapshot.upstreams.flatMap((it) => (it.endpoints.length ? [] : [it.name])));
+  const key = (namespace: string, name: string) => `${namespace}/${name}`;
+  const byService = Map.groupBy(claims, (it) => key(it.ingress.namespace, it.backend.service));
+  const bySecret = Map.groupBy(tls, (it) => key(it.ingress.namespace, it.secretName));
+  return ({ object, reason }: Problem): readonly Ingress[] => {
+    const name = key(object.namespace, object.name);
+    const secrets = object.kind === 'Secret' ? (bySecret.get(name) ?? []) : [];
+    const services = object.kind === 'Service' ? (byService.get(name) ?? []) : [];
+    const affected = services.filter(
+      (it) => !WITHOUT_ENDPOINTS.has(reason) || empty.has(it.upstream),
+    );
+    return [...new Set([...affected, ...secrets].map((it) => it.ingress))];
   };
-  for (const { backend, ingress } of claims) note('Service', backend.service, ingress);
-  for (const { secretName, ingress } of tls) note('Secret', secretName, ingress);
-  return new Map([...askers].map(([key, ingresses]) => [key, [...ingresses]]));
 }
 
 /** By uid of our Ingresses: their routes, to be compared. */

@@ -31,6 +31,41 @@ describe('problems', () => {
     expect(new Set(notices.map((it) => it.note)).size).toBe(1);
   });
 
+  test('of one port of a Service are not told to Ingresses that use another', () => {
+    const ports = [
+      { port: 80, nodePort: 30080 },
+      { port: 81, name: 'idle', nodePort: 30081 },
+    ];
+    const web = service('web', { type: 'NodePort', externalName: '', selector: { a: 'b' }, ports });
+    const objects = [
+      ingress({ name: 'busy' }),
+      ingress({ name: 'idle', path: '/idle', port: 81 }),
+      web,
+      {
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: {
+          name: 'web-1',
+          namespace: 'shop',
+          labels: { 'kubernetes.io/service-name': 'web' },
+        },
+        ports: [{ name: '', port: 8080 }],
+        endpoints: [{ addresses: ['10.0.0.1'] }],
+      },
+      {
+        apiVersion: 'v1',
+        kind: 'Node',
+        metadata: { name: 'n' },
+        status: {
+          addresses: [{ type: 'ExternalIP', address: '8.8.4.1' }],
+          conditions: [{ type: 'Ready', status: 'True' }],
+        },
+      },
+    ];
+    const told = problemNotices(compiled(objects)).map((it) => `${it.reason} ${it.object.name}`);
+    expect(told).toEqual(['NoEndpoints web', 'NoEndpoints idle']);
+  });
+
   test('of a Secret say on the Ingress which one is meant', () => {
     const secret = {
       apiVersion: 'v1',
