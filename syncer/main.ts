@@ -5,6 +5,7 @@ import { SYSTEM_CLOCK } from './clock.ts';
 import { CloudflareApi } from './cloudflare/api.ts';
 import { CallBudget } from './cloudflare/budget.ts';
 import { D1Database } from './cloudflare/d1-database.ts';
+import { CloudflareError } from './cloudflare/error.ts';
 import { KvStore } from './cloudflare/kv-store.ts';
 import { type Config, readConfig } from './config.ts';
 import { Election } from './election.ts';
@@ -12,8 +13,10 @@ import { eventFollower } from './event-writer.ts';
 import { type Follower, Followers } from './followers.ts';
 import { Health } from './health.ts';
 import { ApiClient } from './kubernetes/api-client.ts';
+import { describeError } from './kubernetes/api-error.ts';
 import { ClusterSource } from './kubernetes/cluster-source.ts';
 import { loadKubeConfig } from './kubernetes/kube-config.ts';
+import { Ledger } from './ledger.ts';
 import type { Logger } from './log.ts';
 import { ReconcileLoop } from './loop.ts';
 import { Metrics } from './metrics.ts';
@@ -26,6 +29,8 @@ import { watchScope } from './watch-scope.ts';
 
 /** How long a publication under way at SIGTERM may take to its end; then it is abandoned. */
 const FINISH_MS = 8_000;
+/** How long the start waits for Cloudflare. */
+const CHECK_MS = 5_000;
 
 /** The in-cluster syncer: watches, compiles and, while it leads, publishes until a signal ends it. */
 export async function sync(env: Readonly<Record<string, string | undefined>>): Promise<void> {
@@ -38,6 +43,7 @@ export async function sync(env: Readonly<Record<string, string | undefined>>): P
   const client = new ApiClient(kubeConfig);
   const source = new ClusterSource({ ...watchScope(config.compile), kubeConfig, logger: log });
   const budget = new CallBudget(SYSTEM_CLOCK);
+  await checkAccess(config, budget, log);
   const election = new Election(config.process.election, client, log);
   const metrics = new Metrics({
     clock: SYSTEM_CLOCK,
@@ -82,6 +88,29 @@ export async function sync(env: Readonly<Record<string, string | undefined>>): P
   await election.stop();
   await probes.close();
   client.close();
+}
+
+/**
+ * One read of D1, so that a token, an id or a database that is wrong ends the process right away, and
+ * with it the rollout that brought it, and not when it comes to lead. A Cloudflare that cannot be
+ * reached now is no reason to.
+ *
+ * @throws CloudflareError that names what is wrong
+ */
+async function checkAccess(config: Config, budget: CallBudget, log: Logger): Promise<void> {
+  const { cloudflare, cluster } = config;
+  const elapsed = AbortSignal.timeout(CHECK_MS);
+  const context = { clock: SYSTEM_CLOCK, random: Math.random, signal: elapsed, budget };
+  const d1 = new D1Database(
+    new CloudflareApi({ ...cloudflare, ...context }),
+    cloudflare.databaseId,
+  );
+  try {
+    await new Ledger(d1, cluster).read();
+  } catch (error) {
+    if (error instanceof CloudflareError && !error.isTransient) throw error;
+    log.warn({ error: describeError(error) }, 'Cloudflare cannot be reached yet');
+  }
 }
 
 /** What is done with what was published: status and Events. */

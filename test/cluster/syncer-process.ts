@@ -53,6 +53,11 @@ export class SyncerProcess {
     }
   }
 
+  /** SIGSTOP, SIGCONT, SIGKILL. */
+  signal(signal: NodeJS.Signals): void {
+    this.#process.signal(signal);
+  }
+
   /** SIGTERM; returns the exit code. */
   async stop(): Promise<number | null> {
     await this.#process.stop(15_000);

@@ -153,10 +153,19 @@ test('without leave for the Lease it says so, is not ready and publishes nothing
       status: 503,
       body: 'the Lease of the leader could not be read yet (see the log)\n',
     });
-  expect(await cf.calls()).toEqual([]);
+  expect(await cf.rows('SELECT * FROM pointers')).toEqual([]);
   server.refuseLeasesWith = null;
   await syncer.says(/^published/);
   expect((await syncer.get('/readyz')).status).toBe(200);
+});
+
+test('a token that Cloudflare refuses ends it at once, and a Cloudflare that is away does not', async () => {
+  const refused = new Syncer('pod-a', { CLOUDFLARE_API_TOKEN: 'another' });
+  expect(await refused.exited).toBe(1);
+  await cf.inject({ match: '/raw$', times: 5, respond: { kind: 'status', status: 503 } });
+  const patient = new Syncer('pod-b');
+  await patient.says(/^Cloudflare cannot be reached yet/);
+  await patient.says(/^published/);
 });
 
 test('without an election it publishes at once and touches no Lease', async () => {
