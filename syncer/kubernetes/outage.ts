@@ -59,7 +59,7 @@ export class Outage {
     const what = describeCollection(this.#collection);
     const message =
       status === 403
-        ? `may not ${verb} ${what}: allow get, list and watch on ${RESOURCES[kind].plural} to the ` +
+        ? `may not ${verb} ${what}: allow list and watch on ${RESOURCES[kind].plural} to the ` +
           "syncer's ServiceAccount (see deploy/); it then goes on by itself"
         : `cannot ${verb} ${what}; trying again`;
     this.#logger.warn({ verb, resource: resourceName(kind), namespace, name, error }, message);

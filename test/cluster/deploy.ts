@@ -76,26 +76,10 @@ export function documents(yaml: string): Manifest[] {
     .filter((it) => it !== null);
 }
 
-export interface Rule {
-  readonly apiGroups: readonly string[];
-  readonly resources: readonly string[];
-  readonly verbs: readonly string[];
-  readonly resourceNames?: readonly string[];
-}
-
-/** A ClusterRole or Role. */
-export interface RoleManifest extends Manifest {
-  readonly rules: readonly Rule[];
-}
-
 const ACCESS = ['Namespace', 'ServiceAccount', 'Role', 'RoleBinding', 'ClusterRole'];
 
 /** The namespace, the account and what it may do: all that a syncer outside of a pod needs. */
 export async function accessManifests(options: KustomizeOptions = {}): Promise<Manifest[]> {
   const kinds = [...ACCESS, 'ClusterRoleBinding'];
   return documents(await kustomize(options)).filter(({ kind }) => kinds.includes(kind));
-}
-
-export function isRole(manifest: Manifest): manifest is RoleManifest {
-  return manifest.kind === 'ClusterRole' || manifest.kind === 'Role';
 }

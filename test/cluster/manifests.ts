@@ -1,4 +1,5 @@
 import type { Cluster } from './cluster.ts';
+import { ACCOUNT, accessManifests } from './deploy.ts';
 
 export interface Manifest {
   readonly apiVersion: string;
@@ -136,40 +137,11 @@ export function ingressClass(name: string, controller: string): Manifest {
   };
 }
 
-const ACCOUNT = { namespace: 'causeway-system', name: 'causeway' };
-
 /**
- * The account of the syncer, with what it needs and no more: a gateway that ran as admin would not
- * show a permission that is missing. Returns the path of a kubeconfig for it.
+ * The account that deploy/ makes for the syncer, with what it needs and no more: a gateway that ran as
+ * admin would not show a permission that is missing. Returns the path of a kubeconfig for it.
  */
 export async function syncerKubeconfig(cluster: Cluster): Promise<string> {
-  const rbac = 'rbac.authorization.k8s.io';
-  const rule = (apiGroup: string, ...resources: string[]) => ({
-    apiGroups: [apiGroup],
-    resources,
-    verbs: ['get', 'list', 'watch'],
-  });
-  await applyAll(
-    cluster,
-    namespace(ACCOUNT.namespace),
-    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: ACCOUNT },
-    {
-      apiVersion: `${rbac}/v1`,
-      kind: 'ClusterRole',
-      metadata: { name: ACCOUNT.name },
-      rules: [
-        rule('', 'services', 'nodes', 'secrets'),
-        rule('discovery.k8s.io', 'endpointslices'),
-        rule('networking.k8s.io', 'ingresses', 'ingressclasses'),
-      ],
-    },
-    {
-      apiVersion: `${rbac}/v1`,
-      kind: 'ClusterRoleBinding',
-      metadata: { name: ACCOUNT.name },
-      roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: ACCOUNT.name },
-      subjects: [{ kind: 'ServiceAccount', ...ACCOUNT }],
-    },
-  );
+  await applyAll(cluster, ...(await accessManifests()));
   return cluster.serviceAccountKubeconfig(ACCOUNT.namespace, ACCOUNT.name);
 }
