@@ -40,25 +40,30 @@ export class AdminView {
   }
 }
 
-/**
- * Asks the edge for what it serves; null when the answers are not of one version, as in the middle
- * of a publication.
- */
+/** Asks the edge for what it serves. Throws in the middle of a publication: all is of one version. */
 export async function adminView(port: number, token: string): Promise<AdminView> {
-  const get = async <T>(path: string): Promise<T> => {
-    const headers = { authorization: `Bearer ${token}` };
-    const { status, text } = await ask(port, { host: 'admin.localhost', path, headers });
-    if (status !== 200) throw new Error(`${path}: ${status} ${text}`);
-    return JSON.parse(text) as T;
-  };
   // The edge looks for a newer version before it answers the second, and then serves that.
-  const routes = await get<Snapshot & { version: string | null }>('/api/routes');
-  const { version } = await get<{ version: string | null }>('/api/version');
+  const routes = await get<Snapshot & { version: string | null }>('/api/routes', port, token);
+  const version = await servedVersion(port, token);
   if (version !== routes.version) throw new Error('a publication is under way');
-  const { problems } = await get<{ problems: (Problem['object'] & Problem)[] }>('/api/problems');
+  const { problems } = await get<{ problems: ProblemRow[] }>('/api/problems', port, token);
   const texts = problems.map(
     ({ kind, namespace, name, reason, message }) =>
       `${reason} ${kind} ${namespace ? `${namespace}/` : ''}${name}: ${message}`,
   );
   return new AdminView(version, routes, texts);
+}
+
+/** The version that the edge serves, which is the newest: it looks for that before it answers. */
+export async function servedVersion(port: number, token: string): Promise<string | null> {
+  return (await get<{ version: string | null }>('/api/version', port, token)).version;
+}
+
+type ProblemRow = Problem['object'] & Omit<Problem, 'object'>;
+
+async function get<T>(path: string, port: number, token: string): Promise<T> {
+  const headers = { authorization: `Bearer ${token}` };
+  const { status, text } = await ask(port, { host: 'admin.localhost', path, headers });
+  if (status !== 200) throw new Error(`${path}: ${status} ${text}`);
+  return JSON.parse(text) as T;
 }

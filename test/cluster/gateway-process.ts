@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type AdminView, adminView } from './admin-view.ts';
+import { type AdminView, adminView, servedVersion } from './admin-view.ts';
 import { type Answer, ask, type Question, verdict } from './ask.ts';
 import { type Cluster, GiveUp, waitFor } from './cluster.ts';
 import { currentEdge } from './edge.ts';
@@ -85,6 +85,11 @@ export class GatewayProcess {
   /** As `200 default/web` or `503 edge`. */
   verdict(host: string, path = '/'): Promise<string> {
     return verdict(this.port, { host, path });
+  }
+
+  /** The version that the edge serves; `null` when it has none. */
+  version(): Promise<string | null> {
+    return servedVersion(this.port, ADMIN_TOKEN);
   }
 
   /**
