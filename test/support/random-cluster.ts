@@ -46,7 +46,7 @@ export interface RandomService {
   };
 }
 
-type Raw = { readonly kind: string; readonly metadata: object };
+type Raw = Readonly<Record<string, unknown>>;
 
 const namespace = fc.constantFrom('team-a', 'team-b', 'team-c');
 const serviceName = fc.constantFrom('web', 'api', 'constructor', 'gone');
@@ -202,7 +202,7 @@ function several<T>(max: number, make: (index: number) => fc.Arbitrary<T>): fc.A
 /** Everything that routing reads, in no particular order. */
 export const everything: fc.Arbitrary<readonly Raw[]> = fc
   .tuple(ingresses, services, several(6, slice), several(3, node))
-  .map((lists) => lists.flat());
+  .map((lists): readonly Raw[] => lists.flat().map((it) => ({ ...it })));
 
 /** @throws Error when a generated object is not what its kind says: then the generator is wrong. */
 export function stateOf(raw: readonly object[]): ClusterState {
