@@ -33,15 +33,13 @@ export class Balancer {
     const states = this.#statesOf(upstream);
     const isUsable = (state: EndpointState) =>
       state.ejectedUntilMs <= nowMs && !tried.includes(state);
-    const drawn = lessBusyOfTwo(states, random);
+    const drawn = drawTwo(states, random);
     // Nearly always good; only when something has failed are all endpoints looked at.
-    if (drawn && isUsable(drawn)) return drawn;
+    if (drawn.every(isUsable)) return lessBusy(drawn);
     const usable = states.filter(isUsable);
-    if (usable.length > 0) return lessBusyOfTwo(usable, random);
-    return lessBusyOfTwo(
-      states.filter((state) => !tried.includes(state)),
-      random,
-    );
+    if (usable.length > 0) return lessBusy(drawTwo(usable, random));
+    const untried = states.filter((state) => !tried.includes(state));
+    return lessBusy(drawTwo(untried, random));
   }
 
   connected(state: EndpointState): void {
@@ -81,15 +79,18 @@ export class Balancer {
   }
 }
 
-function lessBusyOfTwo(
-  states: readonly EndpointState[],
-  random: () => number,
-): EndpointState | null {
+/** Two different ones, or as many as there are. */
+function drawTwo(states: readonly EndpointState[], random: () => number): readonly EndpointState[] {
   const count = states.length;
+  if (count < 2) return states;
   const index = Math.floor(random() * count);
-  const first = states[index];
-  if (!first || count === 1) return first ?? null;
   // Another than the first, each with the same chance.
-  const second = states[(index + 1 + Math.floor(random() * (count - 1))) % count];
-  return second && second.inFlight < first.inFlight ? second : first;
+  const other = (index + 1 + Math.floor(random() * (count - 1))) % count;
+  const [first, second] = [states[index], states[other]];
+  return first && second ? [first, second] : [];
+}
+
+function lessBusy([first, second]: readonly EndpointState[]): EndpointState | null {
+  if (!first || !second) return first ?? null;
+  return second.inFlight < first.inFlight ? second : first;
 }

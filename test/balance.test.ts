@@ -1,0 +1,133 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Upstream } from '../snapshot/types.ts';
+import {
+  Balancer,
+  EJECTION_MS_BASE,
+  EJECTION_MS_MAX,
+  type EndpointState,
+} from '../worker/balance.ts';
+
+function upstreamOf(count: number, name = 'shop/web/80'): Upstream {
+  const endpoints = Array.from({ length: count }, (_, i) => ({ host: `8.8.8.${i}`, port: 80 }));
+  return { name, dialer: 'socket', endpoints };
+}
+
+/** Each endpoint's state, got as a request gets it: by trying one after the other. */
+function statesOf(balancer: Balancer, upstream: Upstream): readonly EndpointState[] {
+  const states: EndpointState[] = [];
+  for (let state = pick(); state; state = pick()) states.push(state);
+  return states;
+
+  function pick() {
+    return balancer.pick(upstream, states, 0, () => 0);
+  }
+}
+
+const NOW = 1_000_000;
+
+interface Endpoint {
+  readonly inFlight: number;
+  readonly failures: number;
+  readonly tried: boolean;
+}
+
+const situation = fc.record({
+  endpoints: fc.array(
+    fc.record<Endpoint>({
+      inFlight: fc.nat(3),
+      failures: fc.nat(2),
+      tried: fc.boolean(),
+    }),
+    { maxLength: 6 },
+  ),
+  dice: fc.infiniteStream(
+    fc.oneof(
+      fc.constantFrom(0, 1 - Number.EPSILON),
+      fc.double({ min: 0, max: 0.999, noNaN: true }),
+    ),
+  ),
+});
+
+describe('a pick', () => {
+  test('is never one that was tried, nor one that rests while another is awake', () => {
+    fc.assert(
+      fc.property(situation, ({ endpoints, dice }) => {
+        const { picked, states } = arrange(endpoints, dice);
+        const untried = states.filter((_, i) => !endpoints[i]?.tried);
+        const awake = untried.filter((state) => state.ejectedUntilMs <= NOW);
+        if (untried.length === 0) expect(picked).toBeNull();
+        else expect(awake.length > 0 ? awake : untried).toContain(picked);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('is never the busiest of those that may be picked', () => {
+    fc.assert(
+      fc.property(situation, ({ endpoints, dice }) => {
+        const { picked, states } = arrange(endpoints, dice);
+        const untried = states.filter((_, i) => !endpoints[i]?.tried);
+        const awake = untried.filter((state) => state.ejectedUntilMs <= NOW);
+        const others = (awake.length > 0 ? awake : untried).filter((state) => state !== picked);
+        // One that two others are less busy than cannot win against either.
+        const isBusiest = others.every((state) => state.inFlight < (picked?.inFlight ?? 0));
+        if (others.length > 0) expect(isBusiest).toBe(false);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('reaches every endpoint', () => {
+    const balancer = new Balancer();
+    const upstream = upstreamOf(5);
+    const hosts = new Set<string | undefined>();
+    for (let first = 0; first < 1; first += 0.05) {
+      hosts.add(balancer.pick(upstream, [], NOW, () => first)?.endpoint.host);
+    }
+    expect(hosts.size).toBe(5);
+  });
+
+  test('is none without endpoints', () => {
+    expect(new Balancer().pick(upstreamOf(0), [], NOW, () => 0.5)).toBeNull();
+  });
+});
+
+describe('an endpoint', () => {
+  test('rests longer with each failure, up to a limit, and is awake once it connected', () => {
+    const balancer = new Balancer();
+    const [state] = statesOf(balancer, upstreamOf(1));
+    if (!state) throw new Error('no state');
+    for (let failures = 0; failures < 10; failures++) {
+      balancer.failed(state, NOW);
+      const restMs = Math.min(EJECTION_MS_BASE * 2 ** failures, EJECTION_MS_MAX);
+      expect(state.ejectedUntilMs).toBe(NOW + restMs);
+    }
+    balancer.connected(state);
+    expect(state).toMatchObject({ failures: 0, ejectedUntilMs: 0 });
+  });
+
+  test('is one, in whatever version and upstream it stands', () => {
+    const balancer = new Balancer();
+    const [one] = statesOf(balancer, upstreamOf(1));
+    expect(statesOf(balancer, upstreamOf(1))[0]).toBe(one);
+    expect(statesOf(balancer, upstreamOf(1, 'shop/other/80'))[0]).toBe(one);
+  });
+});
+
+function arrange(endpoints: readonly Endpoint[], dice: fc.Stream<number>) {
+  const balancer = new Balancer();
+  const upstream = upstreamOf(endpoints.length);
+  const states = [...statesOf(balancer, upstream)].sort((a, b) =>
+    a.endpoint.host < b.endpoint.host ? -1 : 1,
+  );
+  for (const [i, { inFlight, failures }] of endpoints.entries()) {
+    const state = states[i];
+    if (!state) throw new Error(`no state of endpoint ${i}`);
+    state.inFlight = inFlight;
+    for (let n = 0; n < failures; n++) balancer.failed(state, NOW);
+  }
+  const tried = states.filter((_, i) => endpoints[i]?.tried);
+  const random = () => dice.next().value ?? 0;
+  return { picked: balancer.pick(upstream, tried, NOW, random), states };
+}
