@@ -93,6 +93,8 @@ function readable(value: unknown, indent: string): string {
   const [open, close] = Array.isArray(value) ? '[]' : '{}';
   const members = Array.isArray(value)
     ? value.map((item) => readable(item, inner))
-    : Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${readable(item, inner)}`);
+    : Object.entries(value).map(
+        ([key, item]) => `${JSON.stringify(key)}: ${readable(item, inner)}`,
+      );
   return `${open}\n${inner}${members.join(`,\n${inner}`)}\n${indent}${close}`;
 }
