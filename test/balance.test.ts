@@ -28,7 +28,7 @@ const NOW = 1_000_000;
 
 interface Endpoint {
   readonly inFlight: number;
-  readonly failures: number;
+  readonly failed: boolean;
   readonly tried: boolean;
 }
 
@@ -36,7 +36,7 @@ const situation = fc.record({
   endpoints: fc.array(
     fc.record<Endpoint>({
       inFlight: fc.nat(3),
-      failures: fc.nat(2),
+      failed: fc.boolean(),
       tried: fc.boolean(),
     }),
     { maxLength: 6 },
@@ -98,13 +98,23 @@ describe('an endpoint', () => {
     const balancer = new Balancer();
     const [state] = statesOf(balancer, upstreamOf(1));
     if (!state) throw new Error('no state');
+    let now = NOW;
     for (let failures = 0; failures < 10; failures++) {
-      balancer.failed(state, NOW);
+      balancer.failed(state, now);
       const restMs = Math.min(EJECTION_MS_BASE * 2 ** failures, EJECTION_MS_MAX);
-      expect(state.ejectedUntilMs).toBe(NOW + restMs);
+      expect(state.ejectedUntilMs).toBe(now + restMs);
+      now = state.ejectedUntilMs;
     }
     balancer.connected(state);
     expect(state).toMatchObject({ failures: 0, ejectedUntilMs: 0 });
+  });
+
+  test('that many requests wait for in vain has failed once', () => {
+    const balancer = new Balancer();
+    const [state] = statesOf(balancer, upstreamOf(1));
+    if (!state) throw new Error('no state');
+    for (let n = 0; n < 10; n++) balancer.failed(state, NOW + n);
+    expect(state).toMatchObject({ failures: 1, ejectedUntilMs: NOW + EJECTION_MS_BASE });
   });
 
   test('is one, in whatever version and upstream it stands', () => {
@@ -121,11 +131,11 @@ function arrange(endpoints: readonly Endpoint[], dice: fc.Stream<number>) {
   const states = [...statesOf(balancer, upstream)].sort((a, b) =>
     a.endpoint.host < b.endpoint.host ? -1 : 1,
   );
-  for (const [i, { inFlight, failures }] of endpoints.entries()) {
+  for (const [i, { inFlight, failed }] of endpoints.entries()) {
     const state = states[i];
     if (!state) throw new Error(`no state of endpoint ${i}`);
     state.inFlight = inFlight;
-    for (let n = 0; n < failures; n++) balancer.failed(state, NOW);
+    if (failed) balancer.failed(state, NOW);
   }
   const tried = states.filter((_, i) => endpoints[i]?.tried);
   const random = () => dice.next().value ?? 0;

@@ -48,6 +48,8 @@ export class Balancer {
   }
 
   failed(state: EndpointState, nowMs: number): void {
+    // Connections that were begun together fail together, and say together what one of them says.
+    if (nowMs < state.ejectedUntilMs) return;
     const restMs = Math.min(EJECTION_MS_BASE * 2 ** state.failures, EJECTION_MS_MAX);
     state.failures += 1;
     state.ejectedUntilMs = nowMs + restMs;
