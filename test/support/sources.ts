@@ -33,6 +33,8 @@ export interface Import {
   readonly path: string | null;
   /** Erased before the program runs. */
   readonly isType: boolean;
+  /** Named by `new URL`: a module that is run elsewhere, or no module at all. */
+  readonly isPlace: boolean;
 }
 
 export function readSource(path: string): Source {
@@ -45,6 +47,7 @@ export function readSource(path: string): Source {
       specifier: from,
       path: isOurs ? relative(ROOT, join(ROOT, dirname(path), from)) : null,
       isType: /^(import|export)\s+type\b/.test(statement),
+      isPlace: statement.startsWith('new URL'),
     };
   });
   return { path, text, code, imports };
