@@ -182,8 +182,10 @@ describe('an early answer', () => {
   test('that never comes from an upstream that takes no more is a reset', async () => {
     const connection = silent();
     connection.isBroken = true;
-    const answer = post(connection, new ClientBody(), 5);
+    const body = new ClientBody();
+    const answer = post(connection, body, 5);
     await settle();
+    expect(body.isCancelled).toBe(true);
     connection.reset();
     await expect(answer).rejects.toMatchObject({ kind: 'reset', requestSent: true });
   });
