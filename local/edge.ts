@@ -33,6 +33,8 @@ export interface EdgeOptions {
 }
 
 const COMPATIBILITY_DATE = '2026-11-01';
+/** As in wrangler.toml. */
+const COMPATIBILITY_FLAGS = ['enable_request_signal'];
 const ACCOUNT_ID = 'local';
 const NAMESPACE_ID = 'causeway-kv';
 const DATABASE_ID = 'causeway-d1';
@@ -50,6 +52,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     d1Databases: { DB: DATABASE_ID },
     modules: true,
     compatibilityDate: COMPATIBILITY_DATE,
+    compatibilityFlags: COMPATIBILITY_FLAGS,
   };
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({

@@ -144,7 +144,9 @@ function relay(
 ): void {
   const upstream = ask(request, response, destination);
   if (!upstream) return;
-  request.on('error', () => upstream.destroy());
+  request.on('error', () => abandon(upstream));
+  // Otherwise the head waits for the first bytes of the body, which may wait for an answer.
+  upstream.flushHeaders();
   request.pipe(upstream);
 }
 
@@ -175,9 +177,18 @@ function ask(
     else response.writeHead(502, { connection: 'close' }).end();
   });
   response.on('close', () => {
-    if (!response.writableFinished) upstream.destroy();
+    if (!response.writableFinished) abandon(upstream);
   });
   return upstream;
+}
+
+/**
+ * For a client that has gone. The worker would take a connection that ends for a client that has
+ * said all it had to say; one that is reset has nobody left to answer.
+ */
+function abandon(upstream: ClientRequest): void {
+  upstream.socket?.resetAndDestroy();
+  upstream.destroy();
 }
 
 /** Without those about the worker's connection: the client has another, of perhaps another version. */

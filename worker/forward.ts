@@ -8,6 +8,8 @@ import type { UpstreamRequest, UpstreamResponse } from './http1/message.ts';
 export interface ForwardOptions {
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
+  /** Aborts when the client has gone. */
+  readonly signal: AbortSignal;
 }
 
 /** How many endpoints one request may try before the client hears of it. */
@@ -31,33 +33,47 @@ export async function forward(
     const state = balancer.pick(upstream, tried, Date.now(), Math.random);
     if (!state) break;
     tried.push(state);
-    state.inFlight += 1;
+    const leave = occupy(state, options.signal);
     let connection: Connection;
     try {
       connection = await dialer.dial(state.endpoint, options.connectTimeoutMs);
     } catch (error) {
-      state.inFlight -= 1;
+      leave();
       if (!(error instanceof DialError)) throw error;
       balancer.failed(state, Date.now());
       failure = error;
       continue;
     }
     balancer.connected(state);
-    return exchange(counted(connection, state), request, options);
+    return exchange(leaving(connection, leave, options.signal), request, options);
   }
   throw failure ?? new DialError('refused', `upstream ${upstream.name} has no endpoint to dial`);
 }
 
-/** The exchange closes its connection when all is over: then the request no longer counts. */
-function counted(connection: Connection, state: EndpointState): Connection {
-  let open = true;
-  return {
-    readable: connection.readable,
-    writable: connection.writable,
-    close: () => {
-      if (open) state.inFlight -= 1;
-      open = false;
-      return connection.close();
-    },
+/**
+ * Counts the request as in flight until the function returned is called, or the client has gone:
+ * then the runtime abandons the request between two steps, and no `finally` of it is ever run.
+ */
+function occupy(state: EndpointState, signal: AbortSignal): () => void {
+  let isIn = true;
+  const leave = () => {
+    if (isIn) state.inFlight -= 1;
+    isIn = false;
+    signal.removeEventListener('abort', leave);
   };
+  state.inFlight += 1;
+  signal.addEventListener('abort', leave);
+  return leave;
+}
+
+/** The exchange closes its connection when all is over; a client that goes closes it as well. */
+function leaving(connection: Connection, leave: () => void, signal: AbortSignal): Connection {
+  const close = () => {
+    leave();
+    signal.removeEventListener('abort', close);
+    return connection.close();
+  };
+  signal.addEventListener('abort', close);
+  if (signal.aborted) void close();
+  return { readable: connection.readable, writable: connection.writable, close };
 }

@@ -105,8 +105,10 @@ async function serve(
   ctx: ExecutionContext,
 ): Promise<Response> {
   const { balancer, dialers, settings } = gateway;
+  const { connectTimeoutMs, responseTimeoutMs } = settings;
+  const options = { connectTimeoutMs, responseTimeoutMs, signal: request.signal };
   const send = (message: UpstreamRequest): Promise<UpstreamResponse> =>
-    forward(message, upstream, dialers[upstream.dialer], balancer, settings);
+    forward(message, upstream, dialers[upstream.dialer], balancer, options);
   const message = upstreamRequest(request, url, requestId);
   if (isWebSocketRequest(request)) return proxyWebSocket(message, send, requestId, ctx);
   return clientResponse(await send(message), requestId);
