@@ -104,6 +104,7 @@ const PURE: ReadonlyMap<string, readonly string[]> = new Map([
   ['syncer/kubernetes/objects.ts', []],
   ['syncer/kubernetes/schema.ts', []],
   ['syncer/plan.ts', []],
+  ['syncer/quoted.ts', []],
   // The symbol by which `inspect` asks.
   ['syncer/secret-text.ts', ['node:util']],
   ['worker/balance.ts', []],

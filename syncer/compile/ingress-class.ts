@@ -1,5 +1,6 @@
 import type { ClusterState } from '../cluster-state.ts';
 import type { Ingress } from '../kubernetes/objects.ts';
+import { quoted } from '../quoted.ts';
 import type { CompileOptions } from './options.ts';
 
 const CLASS_ANNOTATION = 'kubernetes.io/ingress.class';
@@ -26,12 +27,15 @@ export function ingressClassDecider(
     const named = classes.get(name);
     if (named) {
       const ours = isOurController(named.controller);
-      return { ours, because: `its ${where} "${name}" belongs to controller ${named.controller}` };
+      return {
+        ours,
+        because: `its ${where} ${quoted(name)} belongs to controller ${named.controller}`,
+      };
     }
     const ours = name === options.ingressClass;
     return {
       ours,
-      because: `its ${where} is "${name}"${ours ? '' : ', which no IngressClass has'}`,
+      because: `its ${where} is ${quoted(name)}${ours ? '' : ', which no IngressClass has'}`,
     };
   };
 

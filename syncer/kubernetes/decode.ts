@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import type { Problem } from '../../snapshot/types.ts';
+import { quoted } from '../quoted.ts';
 import { SecretText } from '../secret-text.ts';
 import type {
   IngressBackend,
@@ -113,7 +114,7 @@ function decodeIngress(raw: Raw, { apiVersion, metadata }: Header, meta: ObjectM
 function pathType(value: string, field: string): IngressPathType {
   if (value === 'Exact' || value === 'Prefix' || value === 'ImplementationSpecific') return value;
   throw new InvalidField(
-    `${field}.pathType is ${value === '' ? 'missing' : `"${value}"`}; use Exact, Prefix or ImplementationSpecific`,
+    `${field}.pathType is ${value === '' ? 'missing' : quoted(value)}; use Exact, Prefix or ImplementationSpecific`,
   );
 }
 
@@ -270,7 +271,10 @@ function whatIsWrong(issue: v.BaseIssue<unknown>, quotes: boolean): string {
   if (issue.received === 'undefined') return 'is missing';
   if (issue.type === 'min_length') return 'is empty';
   const expected = WORDS.get(issue.expected ?? '') ?? issue.expected?.replaceAll(/[()"]/g, '');
-  return `must be ${expected}${quotes ? `, not ${WORDS.get(issue.received) ?? issue.received}` : ''}`;
+  if (!quotes) return `must be ${expected}`;
+  const { input, received } = issue;
+  const given = typeof input === 'string' ? quoted(input) : (WORDS.get(received) ?? received);
+  return `must be ${expected}, not ${given}`;
 }
 
 function invalidObject(raw: unknown, message: string): Decoded {
