@@ -1,5 +1,6 @@
 import type { Problem, Snapshot } from '../../snapshot/types.ts';
 import { ask } from './ask.ts';
+import { waitFor } from './wait.ts';
 
 /** What the admin API of an edge says, all of one version. */
 export class AdminView {
@@ -52,6 +53,27 @@ export async function adminView(port: number, token: string): Promise<AdminView>
       `${reason} ${kind} ${namespace ? `${namespace}/` : ''}${name}: ${message}`,
   );
   return new AdminView(version, routes, texts);
+}
+
+/**
+ * Waits until the edge serves what `isThere` describes. From then on one request is enough to see it:
+ * the edge has been asked for its version after it was published.
+ */
+export async function untilServed(
+  port: number,
+  token: string,
+  what: string,
+  isThere: (view: AdminView) => boolean,
+): Promise<AdminView> {
+  try {
+    return await waitFor(`the edge to serve ${what}`, async () => {
+      const view = await adminView(port, token);
+      return isThere(view) ? view : null;
+    });
+  } catch (error) {
+    const view = await adminView(port, token).catch(String);
+    throw new Error(`${error}\nThe edge: ${JSON.stringify(view)}`);
+  }
 }
 
 /** The version that the edge serves, which is the newest: it looks for that before it answers. */
