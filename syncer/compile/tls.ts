@@ -40,12 +40,23 @@ export function tlsClaims(
         );
         return [{ ingress, hosts, secretName, certificate: null }];
       }
-      const certificate = readCertificate(secret);
+      const certificate = certificateOf(secret);
       if (typeof certificate !== 'string') return [{ ingress, hosts, secretName, certificate }];
       problems.add(refOf(secret), 'SecretInvalid', certificate);
       return [{ ingress, hosts, secretName, certificate: null }];
     }),
   );
+}
+
+/** Reading a key takes a third of a millisecond, and one Secret may serve a thousand Ingresses. */
+const read = new WeakMap<Secret, CertificateSummary | string>();
+
+function certificateOf(secret: Secret): CertificateSummary | string {
+  const known = read.get(secret);
+  if (known !== undefined) return known;
+  const certificate = readCertificate(secret);
+  read.set(secret, certificate);
+  return certificate;
 }
 
 /** What is wrong, as text, when there is no certificate with a matching key. */
