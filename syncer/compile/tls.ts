@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { ClusterState } from '../cluster-state.ts';
 import type { Ingress, Secret } from '../kubernetes/objects.ts';
 import { refOf } from '../kubernetes/objects.ts';
+import { quoted } from '../quoted.ts';
 import type { Problems } from './problems.ts';
 
 /** A certificate an Ingress asks for, as far as people need to see it. The key stops here. */
@@ -62,7 +63,7 @@ function certificateOf(secret: Secret): CertificateSummary | string {
 /** What is wrong, as text, when there is no certificate with a matching key. */
 function readCertificate(secret: Secret): CertificateSummary | string {
   if (secret.type !== 'kubernetes.io/tls') {
-    return `type is ${secret.type}; Ingress needs a Secret of type kubernetes.io/tls`;
+    return `type is ${quoted(secret.type)}; Ingress needs a Secret of type kubernetes.io/tls`;
   }
   if (secret.certificate === '') return 'data has no tls.crt';
   if (secret.privateKey.isEmpty) return 'data has no tls.key';
