@@ -34,7 +34,6 @@ function impliedNode(address: string): Node {
     createdAtMs: Number.POSITIVE_INFINITY,
     addresses: [{ type: 'InternalIP', address }],
     ready: true,
-    unschedulable: false,
     excluded: false,
   };
 }
@@ -50,7 +49,6 @@ function impliedSlice(
     name: `${name}-implied`,
     createdAtMs: Number.POSITIVE_INFINITY,
     service: name,
-    addressType: 'IPv4',
     ports: ports.map((port) => ({ name: port.name, port: port.port })),
     endpoints: nodeNames.map((nodeName) => ({
       addresses: [address],

@@ -171,7 +171,6 @@ function decodeEndpointSlice(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
       kind: 'EndpointSlice' as const,
       ...meta,
       service: metadata.labels['kubernetes.io/service-name'] ?? '',
-      addressType: slice.addressType,
       ports: slice.ports.map(({ name, port }) => ({ name, port: port ?? null })),
       endpoints: slice.endpoints.map(({ addresses, conditions, nodeName, topology }) => {
         // Unknown is ready; serving defaults to ready (discovery.k8s.io/v1 EndpointConditions).
@@ -200,7 +199,6 @@ function decodeEndpoints(raw: Raw, _header: Header, meta: ObjectMeta) {
       ...meta,
       name: `${meta.name}-endpoints-${index}`,
       service: meta.name,
-      addressType: '',
       ports: subset.ports,
       endpoints: [
         ...subset.addresses.map((address) => endpoint(address, true)),
@@ -211,14 +209,13 @@ function decodeEndpoints(raw: Raw, _header: Header, meta: ObjectMeta) {
 }
 
 function decodeNode(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
-  const { spec, status } = v.parse(schema.node, raw);
+  const { status } = v.parse(schema.node, raw);
   return [
     {
       kind: 'Node' as const,
       ...meta,
       addresses: status.addresses,
       ready: status.conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
-      unschedulable: spec.unschedulable,
       excluded: 'node.kubernetes.io/exclude-from-external-load-balancers' in metadata.labels,
     },
   ];
