@@ -20,7 +20,7 @@ function statesOf(balancer: Balancer, upstream: Upstream): readonly EndpointStat
   return states;
 
   function pick() {
-    return balancer.pick(upstream, states, 0, () => 0);
+    return balancer.pick(upstream, states, () => 0);
   }
 }
 
@@ -50,12 +50,12 @@ const situation = fc.record({
 });
 
 describe('a pick', () => {
-  test('is never one that was tried, nor one that rests while another is awake', () => {
+  test('is never one that was tried, nor one that failed while another did not', () => {
     fc.assert(
       fc.property(situation, ({ endpoints, dice }) => {
         const { picked, states } = arrange(endpoints, dice);
         const untried = states.filter((_, i) => !endpoints[i]?.tried);
-        const awake = untried.filter((state) => state.ejectedUntilMs <= NOW);
+        const awake = untried.filter((state) => state.failures === 0);
         if (untried.length === 0) expect(picked).toBeNull();
         else expect(awake.length > 0 ? awake : untried).toContain(picked);
       }),
@@ -68,7 +68,7 @@ describe('a pick', () => {
       fc.property(situation, ({ endpoints, dice }) => {
         const { picked, states } = arrange(endpoints, dice);
         const untried = states.filter((_, i) => !endpoints[i]?.tried);
-        const awake = untried.filter((state) => state.ejectedUntilMs <= NOW);
+        const awake = untried.filter((state) => state.failures === 0);
         const others = (awake.length > 0 ? awake : untried).filter((state) => state !== picked);
         // One that two others are less busy than cannot win against either.
         const isBusiest = others.every((state) => state.inFlight < (picked?.inFlight ?? 0));
@@ -83,13 +83,13 @@ describe('a pick', () => {
     const upstream = upstreamOf(5);
     const hosts = new Set<string | undefined>();
     for (let first = 0; first < 1; first += 0.05) {
-      hosts.add(balancer.pick(upstream, [], NOW, () => first)?.endpoint.host);
+      hosts.add(balancer.pick(upstream, [], () => first)?.endpoint.host);
     }
     expect(hosts.size).toBe(5);
   });
 
   test('is none without endpoints', () => {
-    expect(new Balancer().pick(upstreamOf(0), [], NOW, () => 0.5)).toBeNull();
+    expect(new Balancer().pick(upstreamOf(0), [], () => 0.5)).toBeNull();
   });
 });
 
@@ -117,6 +117,40 @@ describe('an endpoint', () => {
     expect(state).toMatchObject({ failures: 1, ejectedUntilMs: NOW + EJECTION_MS_BASE });
   });
 
+  test('that has failed and rested is given for one trial at a time, and to no request', () => {
+    const balancer = new Balancer();
+    const upstream = upstreamOf(2);
+    const [bad, good] = statesOf(balancer, upstream);
+    if (!bad || !good) throw new Error('no state');
+    expect(balancer.takeRested(upstream, NOW)).toBeNull();
+    balancer.failed(bad, NOW);
+    let now = NOW + EJECTION_MS_BASE;
+    expect(balancer.takeRested(upstream, now - 1)).toBeNull();
+    expect(balancer.takeRested(upstream, now)).toBe(bad);
+    expect(balancer.takeRested(upstream, now)).toBeNull();
+    expect(balancer.pick(upstream, [], () => 0)).toBe(good);
+    // The trial fails: the next rest is longer.
+    balancer.failed(bad, now);
+    expect(balancer.takeRested(upstream, now + EJECTION_MS_BASE)).toBeNull();
+    now += 2 * EJECTION_MS_BASE;
+    expect(balancer.takeRested(upstream, now)).toBe(bad);
+    balancer.connected(bad);
+    expect(balancer.takeRested(upstream, now + EJECTION_MS_MAX)).toBeNull();
+    expect(new Set([0, 0.9].map((dice) => balancer.pick(upstream, [], () => dice)))).toEqual(
+      new Set([good, bad]),
+    );
+  });
+
+  test('whose trial was never heard of again gets another', () => {
+    const balancer = new Balancer();
+    const upstream = upstreamOf(2);
+    const [bad] = statesOf(balancer, upstream);
+    if (!bad) throw new Error('no state');
+    balancer.failed(bad, NOW);
+    expect(balancer.takeRested(upstream, NOW + EJECTION_MS_BASE)).toBe(bad);
+    expect(balancer.takeRested(upstream, NOW + EJECTION_MS_MAX)).toBe(bad);
+  });
+
   test('is one, in whatever version and upstream it stands', () => {
     const balancer = new Balancer();
     const [one] = statesOf(balancer, upstreamOf(1));
@@ -139,5 +173,5 @@ function arrange(endpoints: readonly Endpoint[], dice: fc.Stream<number>) {
   }
   const tried = states.filter((_, i) => endpoints[i]?.tried);
   const random = () => dice.next().value ?? 0;
-  return { picked: balancer.pick(upstream, tried, NOW, random), states };
+  return { picked: balancer.pick(upstream, tried, random), states };
 }

@@ -30,7 +30,7 @@ export async function forward(
   const tried: EndpointState[] = [];
   let failure: DialError | null = null;
   while (tried.length < CONNECT_ATTEMPTS_MAX) {
-    const state = balancer.pick(upstream, tried, Date.now(), Math.random);
+    const state = balancer.pick(upstream, tried, Math.random);
     if (!state) break;
     tried.push(state);
     const leave = occupy(state, options.signal);
@@ -48,6 +48,25 @@ export async function forward(
     return exchange(leaving(connection, leave, options.signal), request, options);
   }
   throw failure ?? new DialError('refused', `upstream ${upstream.name} has no endpoint to dial`);
+}
+
+/**
+ * Tries whether an endpoint that failed is back, so that no request has to find out. Nothing is
+ * sent. Never rejects.
+ */
+export async function redial(
+  state: EndpointState,
+  dialer: Dialer,
+  balancer: Balancer,
+  connectTimeoutMs: number,
+): Promise<void> {
+  try {
+    const connection = await dialer.dial(state.endpoint, connectTimeoutMs);
+    balancer.connected(state);
+    await connection.close();
+  } catch {
+    balancer.failed(state, Date.now());
+  }
 }
 
 /**
