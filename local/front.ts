@@ -4,6 +4,7 @@ import {
   Agent as HttpAgent,
   request as httpRequest,
   type IncomingMessage,
+  type OutgoingMessage,
   type Server,
   ServerResponse,
 } from 'node:http';
@@ -112,7 +113,9 @@ function headersFor(request: IncomingMessage, authority: string): string[] {
   if (cookie !== undefined) headers.push('Cookie', cookie);
   if (upgrade !== undefined && isWebSocket(request)) headers.push('Upgrade', upgrade);
   // Otherwise Node would send a chunked body of no chunks.
-  if (isWithoutBody(request)) headers.push('Content-Length', '0');
+  if (!hasBody(request) && !METHODS_WITHOUT_CONTENT.has(request.method ?? '')) {
+    headers.push('Content-Length', '0');
+  }
   headers.push('Host', authority, 'CF-Connecting-IP', clientAddress(request.socket));
   return headers;
 }
@@ -128,9 +131,9 @@ function isWebSocket({ method, headers }: IncomingMessage): boolean {
 
 const METHODS_WITHOUT_CONTENT = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
 
-function isWithoutBody({ method, headers }: IncomingMessage): boolean {
-  if (METHODS_WITHOUT_CONTENT.has(method ?? '')) return false;
-  return headers['content-length'] === undefined && headers['transfer-encoding'] === undefined;
+/** RFC 9112 section 6.3: a request without either header has none. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
 }
 
 function clientAddress(socket: Socket): string {
@@ -146,7 +149,7 @@ function relay(
   if (!upstream) return;
   request.on('error', () => abandon(upstream));
   // Otherwise the head waits for the first bytes of the body, which may wait for an answer.
-  upstream.flushHeaders();
+  if (hasBody(request)) flushHead(upstream);
   request.pipe(upstream);
 }
 
@@ -171,6 +174,10 @@ function ask(
     pipeline(answer, response, (error) => {
       if (error) response.destroy();
     });
+    // The head does not wait for a body that is long in coming, but goes with one that is there.
+    setImmediate(() => {
+      if (!response.writableEnded) flushHead(response);
+    });
   });
   upstream.on('error', () => {
     if (response.headersSent) response.destroy();
@@ -180,6 +187,11 @@ function ask(
     if (!response.writableFinished) abandon(upstream);
   });
   return upstream;
+}
+
+/** `flushHeaders()` would write latin1 as UTF-8. */
+function flushHead(message: OutgoingMessage): void {
+  message.write('', 'latin1');
 }
 
 /**
