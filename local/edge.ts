@@ -28,6 +28,8 @@ export interface EdgeOptions {
   readonly productionRules: boolean;
   readonly adminHost: string;
   readonly adminToken: string | null;
+  /** How long upstreams may take to answer; the worker's default without. */
+  readonly responseTimeoutMs?: number;
   /** Lines that the worker logs. */
   readonly onLog: (line: string) => void;
 }
@@ -74,6 +76,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
             ADMIN_HOST: options.adminHost,
             ADMIN_TOKEN: adminToken,
             ...(options.publicKey !== null && { MANIFEST_PUBLIC_KEY: options.publicKey }),
+            ...(options.responseTimeoutMs !== undefined && {
+              RESPONSE_TIMEOUT_MS: String(options.responseTimeoutMs),
+            }),
           },
           ...(options.productionRules && { serviceBindings: { NETWORK: PRODUCTION_NETWORK } }),
         },

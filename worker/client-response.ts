@@ -9,7 +9,10 @@ const NULL_BODY = new Set([204, 205, 304]);
 
 /** The upstream's answer as the client gets it: status, headers and body, streamed. */
 export function clientResponse(upstream: UpstreamResponse, requestId: RequestId): Response {
-  return new Response(NULL_BODY.has(upstream.status) ? null : upstream.body, {
+  const hasBody = !NULL_BODY.has(upstream.status);
+  // A 205 may come with a body, and with it a connection that would stay open.
+  if (!hasBody) upstream.body?.cancel().catch(() => {});
+  return new Response(hasBody ? upstream.body : null, {
     status: upstream.status,
     headers: clientHeaders(upstream.headers, requestId),
     // An encoded body passes as it is: otherwise workerd would encode it once more.

@@ -1,7 +1,7 @@
 import type { Upstream } from '../snapshot/types.ts';
 import type { Balancer, EndpointState } from './balance.ts';
 import type { Connection, Dialer } from './dial/dialer.ts';
-import { DialError } from './dial/upstream-error.ts';
+import { DialError, type UpstreamError } from './dial/upstream-error.ts';
 import { exchange } from './http1/exchange.ts';
 import type { UpstreamRequest, UpstreamResponse } from './http1/message.ts';
 
@@ -10,6 +10,8 @@ export interface ForwardOptions {
   readonly responseTimeoutMs: number;
   /** Aborts when the client has gone. */
   readonly signal: AbortSignal;
+  /** Hears why an answer broke off after its head. */
+  readonly onBodyFailure: (error: UpstreamError) => void;
 }
 
 /** How many endpoints one request may try before the client hears of it. */

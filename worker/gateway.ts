@@ -122,10 +122,10 @@ function refreshInBackground({ cache }: Gateway, ctx: ExecutionContext): Promise
 
 async function serve(
   gateway: Gateway,
-  { request, url, requestId, ctx }: Incoming,
-  { host }: HostLookup,
+  { request, url, host, requestId, ctx }: Incoming,
+  { host: table }: HostLookup,
 ): Promise<Response> {
-  const match = host ? matchPath(host, url.path) : null;
+  const match = table ? matchPath(table, url.path) : null;
   if (match?.kind !== 'route') return answer('NoRoute', request, requestId);
   const { upstream } = match.target;
   if (upstream.endpoints.length === 0) return answer('NoEndpoints', request, requestId);
@@ -134,7 +134,12 @@ async function serve(
   const dialer = dialers[upstream.dialer];
   const rested = balancer.takeRested(upstream, Date.now());
   if (rested) ctx.waitUntil(redial(rested, dialer, balancer, connectTimeoutMs));
-  const options = { connectTimeoutMs, responseTimeoutMs, signal: request.signal };
+  const options = {
+    connectTimeoutMs,
+    responseTimeoutMs,
+    signal: request.signal,
+    onBodyFailure: (error: UpstreamError) => log(reasonOf(error), error, host, url.path, requestId),
+  };
   const send = (message: UpstreamRequest): Promise<UpstreamResponse> =>
     forward(message, upstream, dialer, balancer, options);
   const message = upstreamRequest(request, url, requestId);
