@@ -10,6 +10,8 @@ export interface ForwardOptions {
   readonly responseTimeoutMs: number;
   /** Aborts when the client has gone. */
   readonly signal: AbortSignal;
+  /** Keeps the runtime from ending the request before this is over. */
+  readonly waitUntil: (over: Promise<void>) => void;
   /** Hears why an answer broke off after its head. */
   readonly onBodyFailure: (error: UpstreamError) => void;
 }
@@ -35,7 +37,7 @@ export async function forward(
     const state = balancer.pick(upstream, tried, Math.random);
     if (!state) break;
     tried.push(state);
-    const leave = occupy(state, options.signal);
+    const leave = occupy(state, options);
     let connection: Connection;
     try {
       connection = await dialer.dial(state.endpoint, options.connectTimeoutMs);
@@ -73,17 +75,24 @@ export async function redial(
 
 /**
  * Counts the request as in flight until the function returned is called, or the client has gone:
- * then the runtime abandons the request between two steps, and no `finally` of it is ever run.
+ * then the runtime abandons the request between two steps, and no `finally` of it is ever run. It
+ * does so too once the client has all of the answer, hence the wait.
  */
-function occupy(state: EndpointState, signal: AbortSignal): () => void {
+function occupy(
+  state: EndpointState,
+  { signal, waitUntil }: Pick<ForwardOptions, 'signal' | 'waitUntil'>,
+): () => void {
+  const { promise: left, resolve } = Promise.withResolvers<void>();
   let isIn = true;
   const leave = () => {
     if (isIn) state.inFlight -= 1;
     isIn = false;
     signal.removeEventListener('abort', leave);
+    resolve();
   };
   state.inFlight += 1;
   signal.addEventListener('abort', leave);
+  waitUntil(left);
   return leave;
 }
 

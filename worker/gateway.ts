@@ -138,6 +138,7 @@ async function serve(
     connectTimeoutMs,
     responseTimeoutMs,
     signal: request.signal,
+    waitUntil: (over: Promise<void>) => ctx.waitUntil(over),
     onBodyFailure: (error: UpstreamError) => log(reasonOf(error), error, host, url.path, requestId),
   };
   const send = (message: UpstreamRequest): Promise<UpstreamResponse> =>
