@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { quoted } from '../quoted.ts';
 import type {
   Ingress,
   IngressBackend,
@@ -75,7 +76,7 @@ export function loadBalancerAddresses(raw: readonly RawAddress[]): readonly Load
 function pathType(value: string, field: string): IngressPathType {
   if (value === 'Exact' || value === 'Prefix' || value === 'ImplementationSpecific') return value;
   throw new InvalidField(
-    `${field}.pathType is ${value === '' ? 'missing' : `"${value}"`}; use Exact, Prefix or ImplementationSpecific`,
+    `${field}.pathType is ${value === '' ? 'missing' : quoted(value)}; use Exact, Prefix or ImplementationSpecific`,
   );
 }
 

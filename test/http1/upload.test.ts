@@ -1,67 +1,10 @@
-import { setImmediate } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { exchange } from '../../worker/http1/exchange.ts';
-import type { UpstreamRequest, UpstreamResponse } from '../../worker/http1/message.ts';
+import { describe, expect, test } from 'vitest';
 import { RequestBodyError } from '../../worker/http1/request-error.ts';
-import { latin1, textOf } from './support/bytes.ts';
+import { latin1 } from './support/bytes.ts';
+import { ClientBody, post, settle, silent, textOfBody } from './support/client-body.ts';
 import { readRequest } from './support/llhttp.ts';
-import { MemoryConnection } from './support/memory-connection.ts';
 
-const TIMEOUT_MS = 1000;
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
-
-/** A client's body, which the test sends piece by piece. */
-class ClientBody {
-  isCancelled = false;
-  #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  readonly stream = new ReadableStream<Uint8Array>({
-    start: (controller) => {
-      this.#controller = controller;
-    },
-    cancel: () => {
-      this.isCancelled = true;
-    },
-  });
-
-  send(text: string): void {
-    this.#controller?.enqueue(latin1(text));
-  }
-
-  end(): void {
-    this.#controller?.close();
-  }
-
-  fail(): void {
-    this.#controller?.error(new Error('the client has gone'));
-  }
-}
-
-function post(
-  connection: MemoryConnection,
-  body: ClientBody,
-  contentLength: number | null,
-): Promise<UpstreamResponse> {
-  const request: UpstreamRequest = {
-    method: 'POST',
-    target: '/',
-    host: 'a',
-    headers: [],
-    body: body.stream,
-    contentLength,
-    upgrade: null,
-  };
-  return exchange(connection, request, { responseTimeoutMs: TIMEOUT_MS });
-}
-
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 5; turn++) await setImmediate();
-}
-
-async function textOfBody({ body }: UpstreamResponse): Promise<string> {
-  return textOf(await new Response(body).bytes());
-}
-
-const silent = (): MemoryConnection => new MemoryConnection([], 'open');
 
 describe('a body', () => {
   test.each([
@@ -130,6 +73,17 @@ describe('a body', () => {
     expect(connection.isClosed).toBe(true);
     expect(connection.sentText).not.toContain('0\r\n\r\n');
   });
+
+  test('that fails is no proper end of the answer, even if closing the connection looks like one', async () => {
+    const connection = silent();
+    connection.close = async () => connection.end();
+    const body = new ClientBody();
+    const answer = post(connection, body, null);
+    connection.say('HTTP/1.1 200 OK\r\n\r\nbegun');
+    const text = textOfBody(await answer);
+    body.fail();
+    await expect(text).rejects.toThrow();
+  });
 });
 
 describe('an early answer', () => {
@@ -145,6 +99,21 @@ describe('an early answer', () => {
     expect(await textOfBody(response)).toBe('no');
     expect(body.isCancelled).toBe(true);
     expect(connection.isClosed).toBe(true);
+  });
+
+  test('leaves half a request, even if closing the connection takes time', async () => {
+    const connection = silent();
+    connection.close = () => new Promise(() => {});
+    const body = new ClientBody();
+    const answer = post(connection, body, null);
+    body.send('begun');
+    await settle();
+    connection.say('HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n');
+    await answer;
+    await settle();
+    expect(readRequest(Buffer.concat(connection.sent))).toMatchObject([
+      { body: 'begun', isComplete: false },
+    ]);
   });
 
   test('that goes on lets the body go on', async () => {
@@ -182,8 +151,10 @@ describe('an early answer', () => {
   test('that never comes from an upstream that takes no more is a reset', async () => {
     const connection = silent();
     connection.isBroken = true;
-    const answer = post(connection, new ClientBody(), 5);
+    const body = new ClientBody();
+    const answer = post(connection, body, 5);
     await settle();
+    expect(body.isCancelled).toBe(true);
     connection.reset();
     await expect(answer).rejects.toMatchObject({ kind: 'reset', requestSent: true });
   });
@@ -198,98 +169,5 @@ describe('an early answer', () => {
     await settle();
     expect(body.isCancelled).toBe(true);
     expect(connection.isClosed).toBe(true);
-  });
-});
-
-describe('the time to answer', () => {
-  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
-  afterEach(() => void vi.useRealTimers());
-
-  async function pass(ms: number): Promise<void> {
-    await settle();
-    await vi.advanceTimersByTimeAsync(ms);
-    await settle();
-  }
-
-  async function isPending(promise: Promise<unknown>): Promise<boolean> {
-    return (
-      (await Promise.race([promise.catch(() => {}), settle().then(() => 'pending')])) === 'pending'
-    );
-  }
-
-  const noBody = (connection: MemoryConnection) =>
-    exchange(
-      connection,
-      {
-        method: 'GET',
-        target: '/',
-        host: 'a',
-        headers: [],
-        body: null,
-        contentLength: null,
-        upgrade: null,
-      },
-      { responseTimeoutMs: TIMEOUT_MS },
-    );
-
-  test('runs out', async () => {
-    const connection = silent();
-    const answer = noBody(connection);
-    await pass(TIMEOUT_MS - 1);
-    expect(await isPending(answer)).toBe(true);
-    await pass(1);
-    await expect(answer).rejects.toMatchObject({ kind: 'timeout', requestSent: true });
-    expect(connection.isClosed).toBe(true);
-    expect(vi.getTimerCount()).toBe(0);
-  });
-
-  test('ends with the head, and leaves no timer', async () => {
-    const connection = silent();
-    const answer = noBody(connection);
-    await pass(TIMEOUT_MS - 1);
-    connection.say('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n');
-    const response = await answer;
-    expect(vi.getTimerCount()).toBe(0);
-    await pass(10 * TIMEOUT_MS);
-    connection.say('ok');
-    expect(await textOfBody(response)).toBe('ok');
-  });
-
-  test('does not run while the client is the slow one, and begins with its last byte', async () => {
-    const connection = silent();
-    const body = new ClientBody();
-    const answer = post(connection, body, null);
-    for (let piece = 0; piece < 5; piece++) {
-      await pass(10 * TIMEOUT_MS);
-      body.send('x');
-    }
-    expect(await isPending(answer)).toBe(true);
-    body.end();
-    await pass(TIMEOUT_MS - 1);
-    expect(await isPending(answer)).toBe(true);
-    await pass(1);
-    await expect(answer).rejects.toMatchObject({ kind: 'timeout' });
-  });
-
-  test('runs while the upstream takes nothing', async () => {
-    const connection = silent();
-    const body = new ClientBody();
-    const answer = post(connection, body, null);
-    await settle();
-    connection.blocked = new Promise(() => {});
-    body.send('x');
-    const failed = expect(answer).rejects.toMatchObject({ kind: 'timeout' });
-    await pass(TIMEOUT_MS);
-    await failed;
-    expect(body.isCancelled).toBe(true);
-  });
-
-  test('runs when the upstream has hung up for writing only', async () => {
-    const connection = silent();
-    connection.isBroken = true;
-    const answer = post(connection, new ClientBody(), 5);
-    const failed = expect(answer).rejects.toMatchObject({ kind: 'timeout' });
-    await pass(TIMEOUT_MS);
-    await failed;
   });
 });
