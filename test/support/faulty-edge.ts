@@ -10,7 +10,7 @@ import type { Snapshot } from '../../snapshot/types.ts';
 import { WorkerLog } from './rig.ts';
 
 export const CLUSTER = 'test';
-const ADMIN = { host: 'admin.test', token: 'test-token' };
+export const ADMIN = { host: 'admin.test', token: 'test-token' };
 
 export type Condition = 'ok' | 'down' | 'silent';
 
@@ -34,7 +34,7 @@ export class FaultyEdge implements AsyncDisposable {
   readonly #miniflare: Miniflare;
   readonly #db: Awaited<ReturnType<Miniflare['getD1Database']>>;
 
-  static async start(publicKey = ''): Promise<FaultyEdge> {
+  static async start(publicKey = '', adminToken = ADMIN.token): Promise<FaultyEdge> {
     const log = new WorkerLog();
     const miniflare = new Miniflare(
       convertV4MiniflareOptions({
@@ -55,7 +55,7 @@ export class FaultyEdge implements AsyncDisposable {
               CLUSTER,
               ADDRESS_POLICY: 'local',
               ADMIN_HOST: ADMIN.host,
-              ADMIN_TOKEN: ADMIN.token,
+              ADMIN_TOKEN: adminToken,
               MANIFEST_PUBLIC_KEY: publicKey,
             },
           },
