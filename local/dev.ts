@@ -68,11 +68,22 @@ function sourceOf(paths: readonly string[], flags: DevFlags): StateSource {
   return new FileSource({ paths, nodeAddress: flags.nodeAddress });
 }
 
+/**
+ * Stops in order at the first signal, which Miniflare's own handlers would cut short. A second one
+ * ends the process at once; Miniflare's exit hook takes workerd along then.
+ */
 function stopOnSignal(gateway: Gateway): Promise<null> {
   return new Promise((resolve, reject) => {
-    const stop = () => gateway.stop().then(() => resolve(null), reject);
-    process.once('SIGINT', stop);
-    process.once('SIGTERM', stop);
+    let isStopping = false;
+    const stop = () => {
+      if (isStopping) process.exit(1);
+      isStopping = true;
+      gateway.stop().then(() => resolve(null), reject);
+    };
+    for (const signal of ['SIGINT', 'SIGTERM']) {
+      process.removeAllListeners(signal);
+      process.on(signal, stop);
+    }
   });
 }
 

@@ -28,11 +28,15 @@ export interface EdgeOptions {
   readonly productionRules: boolean;
   readonly adminHost: string;
   readonly adminToken: string | null;
+  /** How long upstreams may take to answer; the worker's default without. */
+  readonly responseTimeoutMs?: number;
   /** Lines that the worker logs. */
   readonly onLog: (line: string) => void;
 }
 
 const COMPATIBILITY_DATE = '2026-11-01';
+/** As in wrangler.toml. */
+const COMPATIBILITY_FLAGS = ['enable_request_signal'];
 const ACCOUNT_ID = 'local';
 const NAMESPACE_ID = 'causeway-kv';
 const DATABASE_ID = 'causeway-d1';
@@ -50,6 +54,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     d1Databases: { DB: DATABASE_ID },
     modules: true,
     compatibilityDate: COMPATIBILITY_DATE,
+    compatibilityFlags: COMPATIBILITY_FLAGS,
   };
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -71,6 +76,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
             ADMIN_HOST: options.adminHost,
             ADMIN_TOKEN: adminToken,
             ...(options.publicKey !== null && { MANIFEST_PUBLIC_KEY: options.publicKey }),
+            ...(options.responseTimeoutMs !== undefined && {
+              RESPONSE_TIMEOUT_MS: String(options.responseTimeoutMs),
+            }),
           },
           ...(options.productionRules && { serviceBindings: { NETWORK: PRODUCTION_NETWORK } }),
         },

@@ -4,6 +4,7 @@ import {
   Agent as HttpAgent,
   request as httpRequest,
   type IncomingMessage,
+  type OutgoingMessage,
   type Server,
   ServerResponse,
 } from 'node:http';
@@ -112,7 +113,9 @@ function headersFor(request: IncomingMessage, authority: string): string[] {
   if (cookie !== undefined) headers.push('Cookie', cookie);
   if (upgrade !== undefined && isWebSocket(request)) headers.push('Upgrade', upgrade);
   // Otherwise Node would send a chunked body of no chunks.
-  if (isWithoutBody(request)) headers.push('Content-Length', '0');
+  if (!hasBody(request) && !METHODS_WITHOUT_CONTENT.has(request.method ?? '')) {
+    headers.push('Content-Length', '0');
+  }
   headers.push('Host', authority, 'CF-Connecting-IP', clientAddress(request.socket));
   return headers;
 }
@@ -128,9 +131,9 @@ function isWebSocket({ method, headers }: IncomingMessage): boolean {
 
 const METHODS_WITHOUT_CONTENT = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
 
-function isWithoutBody({ method, headers }: IncomingMessage): boolean {
-  if (METHODS_WITHOUT_CONTENT.has(method ?? '')) return false;
-  return headers['content-length'] === undefined && headers['transfer-encoding'] === undefined;
+/** RFC 9112 section 6.3: a request without either header has none. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
 }
 
 function clientAddress(socket: Socket): string {
@@ -144,7 +147,9 @@ function relay(
 ): void {
   const upstream = ask(request, response, destination);
   if (!upstream) return;
-  request.on('error', () => upstream.destroy());
+  request.on('error', () => abandon(upstream));
+  // Otherwise the head waits for the first bytes of the body, which may wait for an answer.
+  if (hasBody(request)) flushHead(upstream);
   request.pipe(upstream);
 }
 
@@ -169,15 +174,33 @@ function ask(
     pipeline(answer, response, (error) => {
       if (error) response.destroy();
     });
+    // The head does not wait for a body that is long in coming, but goes with one that is there.
+    setImmediate(() => {
+      if (!response.writableEnded) flushHead(response);
+    });
   });
   upstream.on('error', () => {
     if (response.headersSent) response.destroy();
     else response.writeHead(502, { connection: 'close' }).end();
   });
   response.on('close', () => {
-    if (!response.writableFinished) upstream.destroy();
+    if (!response.writableFinished) abandon(upstream);
   });
   return upstream;
+}
+
+/** `flushHeaders()` would write latin1 as UTF-8. */
+function flushHead(message: OutgoingMessage): void {
+  message.write('', 'latin1');
+}
+
+/**
+ * For a client that has gone. The worker would take a connection that ends for a client that has
+ * said all it had to say; one that is reset has nobody left to answer.
+ */
+function abandon(upstream: ClientRequest): void {
+  upstream.socket?.resetAndDestroy();
+  upstream.destroy();
 }
 
 /** Without those about the worker's connection: the client has another, of perhaps another version. */

@@ -58,13 +58,11 @@ export async function decodeManifest(manifest: string, version: Sha256): Promise
   if ((await sha256(utf8.encode(manifest))) !== version) {
     throw new CorruptSnapshotError(`manifest does not have the hash ${version}`);
   }
-  const value = parse(manifest) as Partial<Manifest> | null;
-  const shards = value?.shards;
-  const count = Array.isArray(shards) ? shards.length : 0;
-  if (value?.formatVersion !== 1 || count === 0 || (count & (count - 1)) !== 0) {
+  const value = parse(manifest);
+  if (!isManifest(value)) {
     throw new CorruptSnapshotError(`manifest ${version} is not of format 1`);
   }
-  return value as Manifest;
+  return value;
 }
 
 /** @throws CorruptSnapshotError when `bytes` are not the shard that `hash` names. */
@@ -79,7 +77,13 @@ export async function decodeShard(bytes: Uint8Array, hash: Sha256): Promise<Shar
     throw new CorruptSnapshotError(`shard ${hash} is not UTF-8`);
   }
   const shard = parse(text) as Shard;
-  assertShard(shard);
+  try {
+    assertShard(shard);
+  } catch (error) {
+    if (error instanceof CorruptSnapshotError) throw error;
+    // A TypeError: something is not there, or is something else.
+    throw new CorruptSnapshotError(`shard ${hash} is not of format 1`, { cause: error });
+  }
   return shard;
 }
 
@@ -94,6 +98,15 @@ export function encodeShard(shard: Shard): Uint8Array {
   );
 }
 
+const SHA256 = /^[0-9a-f]{64}$/;
+
+function isManifest(value: unknown): value is Manifest {
+  const { formatVersion, catchAllShard, shards } = (value ?? {}) as Partial<Manifest>;
+  if (formatVersion !== 1 || !Array.isArray(shards)) return false;
+  const isPowerOfTwo = shards.length > 0 && (shards.length & (shards.length - 1)) === 0;
+  return isPowerOfTwo && [catchAllShard, ...shards].every((it) => SHA256.test(String(it)));
+}
+
 function encodeManifest({ formatVersion, catchAllShard, shards }: Manifest): string {
   return JSON.stringify({ formatVersion, catchAllShard, shards });
 }
@@ -102,7 +115,8 @@ function partition(hosts: readonly VirtualHost[], upstreams: ReadonlyMap<string,
   let bytes = 0;
   for (const host of hosts) {
     bytes += JSON.stringify(host).length;
-    for (const name of upstreamNames([host])) bytes += JSON.stringify(upstreams.get(name)).length;
+    for (const name of upstreamNames([host]))
+      bytes += JSON.stringify(upstreams.get(name) ?? null).length;
   }
   let count = 1;
   while (count * SHARD_SIZE_BYTES_TARGET < bytes && count < SHARD_COUNT_MAX) count *= 2;
@@ -168,6 +182,11 @@ function assertShard(shard: Shard): void {
   const known = new Set(shard.upstreams.map((upstream) => upstream.name));
   for (const name of upstreamNames(shard.virtualHosts)) {
     if (!known.has(name)) throw new CorruptSnapshotError(`upstream ${name} is not in the shard`);
+  }
+  for (const { name, endpoints } of shard.upstreams) {
+    if (!Array.isArray(endpoints)) {
+      throw new CorruptSnapshotError(`upstream ${name} has no list of endpoints`);
+    }
   }
   for (const { hostname, routes } of shard.virtualHosts) {
     for (const [index, route] of routes.entries()) {

@@ -284,6 +284,9 @@ export class Publisher {
   }
 }
 
+/** The manifest too: a row that was tampered with is no publication of this version. */
 function isSame(publication: PublishedManifest | null, { encoded, signature }: Wanted): boolean {
-  return publication?.version === encoded.version && publication.signature === signature;
+  const { version, manifest } = encoded;
+  if (publication?.version !== version) return false;
+  return publication.signature === signature && publication.manifest === manifest;
 }

@@ -20,6 +20,12 @@ describe.each(caseNames())('%s', (name) => {
     expect(text).not.toMatch(/PRIVATE KEY|LS0tLS1CRUdJTi/);
   });
 
+  test('says it in text that a terminal and a log can show', () => {
+    const { problems, ignored } = compilation;
+    const texts = [...problems.map((it) => it.message), ...ignored.map((it) => it.because)];
+    expect(texts.filter((it) => /\p{C}/u.test(it) || it.length > 600)).toEqual([]);
+  });
+
   test('serves its requests', async () => {
     const published = await Published.of(compilation.snapshot);
     const answers = requests.map((line) => {

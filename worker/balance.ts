@@ -7,49 +7,72 @@ export interface EndpointState {
   /** Failed connections in a row. */
   failures: number;
   ejectedUntilMs: number;
+  /** Somebody tries whether it is back: see {@link Balancer.takeRested}. */
+  isOnTrial: boolean;
 }
 
-/** How long an endpoint rests after its first failed connection; doubled for each further one. */
+/** How long an endpoint rests after its first failed connection; doubled for each further trial. */
 export const EJECTION_MS_BASE = 2_000;
 export const EJECTION_MS_MAX = 60_000;
+/** A trial of which nothing was heard for so long was abandoned by the runtime. */
+const TRIAL_MS_MAX = 10_000;
 /** Beyond this, states that carry nothing worth keeping are dropped. */
 const STATES_MAX = 10_000;
 
 export class Balancer {
   readonly #states = new Map<string, EndpointState>();
+  /** How many endpoints have failed and not connected since. */
+  #failing = 0;
   /** The states of an upstream's endpoints, looked up once for each version of it. */
   readonly #byUpstream = new WeakMap<Upstream, readonly EndpointState[]>();
 
   /**
    * Picks an endpoint that is not in `tried`: the less busy one of two drawn at random (power of
-   * two choices), leaving out those that rest unless all do. `random` gives [0, 1).
+   * two choices), leaving out those that have failed and not connected since, unless all have.
+   * `random` gives [0, 1).
    */
   pick(
     upstream: Upstream,
     tried: readonly EndpointState[],
-    nowMs: number,
     random: () => number,
   ): EndpointState | null {
     const states = this.#statesOf(upstream);
-    const isUsable = (state: EndpointState) =>
-      state.ejectedUntilMs <= nowMs && !tried.includes(state);
-    const drawn = lessBusyOfTwo(states, random);
+    const isUsable = (state: EndpointState) => state.failures === 0 && !tried.includes(state);
+    const drawn = drawTwo(states, random);
     // Nearly always good; only when something has failed are all endpoints looked at.
-    if (drawn && isUsable(drawn)) return drawn;
+    if (drawn.every(isUsable)) return lessBusy(drawn);
     const usable = states.filter(isUsable);
-    if (usable.length > 0) return lessBusyOfTwo(usable, random);
-    return lessBusyOfTwo(
-      states.filter((state) => !tried.includes(state)),
-      random,
-    );
+    if (usable.length > 0) return lessBusy(drawTwo(usable, random));
+    const untried = states.filter((state) => !tried.includes(state));
+    return lessBusy(drawTwo(untried, random));
+  }
+
+  /**
+   * An endpoint that has failed and rested, for one connection that tries whether it is back. Nobody
+   * else gets it until that one has failed or connected.
+   */
+  takeRested(upstream: Upstream, nowMs: number): EndpointState | null {
+    if (this.#failing === 0) return null;
+    const isRested = (state: EndpointState) => state.failures > 0 && state.ejectedUntilMs <= nowMs;
+    const rested = this.#statesOf(upstream).find(isRested);
+    if (!rested) return null;
+    rested.ejectedUntilMs = nowMs + TRIAL_MS_MAX;
+    rested.isOnTrial = true;
+    return rested;
   }
 
   connected(state: EndpointState): void {
+    if (state.failures > 0) this.#failing -= 1;
     state.failures = 0;
     state.ejectedUntilMs = 0;
+    state.isOnTrial = false;
   }
 
   failed(state: EndpointState, nowMs: number): void {
+    // Connections that were begun together fail together, and say together what one of them says.
+    if (nowMs < state.ejectedUntilMs && !state.isOnTrial) return;
+    if (state.failures === 0) this.#failing += 1;
+    state.isOnTrial = false;
     const restMs = Math.min(EJECTION_MS_BASE * 2 ** state.failures, EJECTION_MS_MAX);
     state.failures += 1;
     state.ejectedUntilMs = nowMs + restMs;
@@ -69,7 +92,7 @@ export class Balancer {
     const known = this.#states.get(key);
     if (known) return known;
     if (this.#states.size >= STATES_MAX) this.#sweep();
-    const state = { endpoint, inFlight: 0, failures: 0, ejectedUntilMs: 0 };
+    const state = { endpoint, inFlight: 0, failures: 0, ejectedUntilMs: 0, isOnTrial: false };
     this.#states.set(key, state);
     return state;
   }
@@ -81,15 +104,18 @@ export class Balancer {
   }
 }
 
-function lessBusyOfTwo(
-  states: readonly EndpointState[],
-  random: () => number,
-): EndpointState | null {
+/** Two different ones, or as many as there are. */
+function drawTwo(states: readonly EndpointState[], random: () => number): readonly EndpointState[] {
   const count = states.length;
+  if (count < 2) return states;
   const index = Math.floor(random() * count);
-  const first = states[index];
-  if (!first || count === 1) return first ?? null;
   // Another than the first, each with the same chance.
-  const second = states[(index + 1 + Math.floor(random() * (count - 1))) % count];
-  return second && second.inFlight < first.inFlight ? second : first;
+  const other = (index + 1 + Math.floor(random() * (count - 1))) % count;
+  const [first, second] = [states[index], states[other]];
+  return first && second ? [first, second] : [];
+}
+
+function lessBusy([first, second]: readonly EndpointState[]): EndpointState | null {
+  if (!first || !second) return first ?? null;
+  return second.inFlight < first.inFlight ? second : first;
 }

@@ -4,12 +4,9 @@ import { isHopByHopHeader } from './http1/header-names.ts';
 import type { Header, UpstreamResponse } from './http1/message.ts';
 import type { RequestId } from './request-id.ts';
 
-/** Statuses that the Fetch standard gives no body; a `Response` refuses one. */
-const NULL_BODY = new Set([204, 205, 304]);
-
 /** The upstream's answer as the client gets it: status, headers and body, streamed. */
 export function clientResponse(upstream: UpstreamResponse, requestId: RequestId): Response {
-  return new Response(NULL_BODY.has(upstream.status) ? null : upstream.body, {
+  return new Response(upstream.body, {
     status: upstream.status,
     headers: clientHeaders(upstream.headers, requestId),
     // An encoded body passes as it is: otherwise workerd would encode it once more.

@@ -1,21 +1,21 @@
 import { normaliseHost } from '../snapshot/hostname.ts';
-import type { DialerName } from '../snapshot/types.ts';
+import type { DialerName, Hostname } from '../snapshot/types.ts';
 import { admin } from './admin.ts';
 import { type AnswerReason, answer } from './answers.ts';
 import { Balancer } from './balance.ts';
 import { clientResponse } from './client-response.ts';
 import type { Dialer } from './dial/dialer.ts';
 import { type ConnectFunction, socketDialer, vpcDialer } from './dial/socket.ts';
-import { UpstreamError } from './dial/upstream-error.ts';
+import { DialError, UpstreamError } from './dial/upstream-error.ts';
 import { type Env, readSettings, type Settings } from './env.ts';
-import { forward } from './forward.ts';
+import { forward, redial } from './forward.ts';
 import { upstreamHeaders } from './headers.ts';
 import type { UpstreamRequest, UpstreamResponse } from './http1/message.ts';
 import { InvalidRequestError, RequestBodyError } from './http1/request-error.ts';
 import { newRequestId, type RequestId } from './request-id.ts';
 import { parseRequestUrl, type RequestUrl } from './request-url.ts';
-import { matchPath, type Target } from './routing-table.ts';
-import { SnapshotCache } from './snapshot-cache.ts';
+import { matchPath } from './routing-table.ts';
+import { type HostLookup, SnapshotCache } from './snapshot-cache.ts';
 import { SnapshotStore } from './snapshot-store.ts';
 import { isWebSocketRequest } from './websocket/handshake.ts';
 import { proxyWebSocket } from './websocket/proxy.ts';
@@ -60,14 +60,7 @@ export async function handle(
     if (host === gateway.settings.admin?.host) {
       return await admin.fetch(request, { gateway }, ctx);
     }
-    refreshInBackground(gateway, ctx);
-    const found = gateway.cache.find(host, Date.now());
-    const lookup = found instanceof Promise ? await available(found) : found;
-    const match = lookup.host ? matchPath(lookup.host, url.path) : null;
-    if (match?.kind !== 'route') return answer('NoRoute', request, requestId);
-    const { upstream } = match.target;
-    if (upstream.endpoints.length === 0) return answer('NoEndpoints', request, requestId);
-    return await serve(gateway, request, url, match.target, requestId, ctx);
+    return await route(gateway, { request, url, host, requestId, ctx });
   } catch (error) {
     const reason = reasonOf(error);
     log(reason, error, host, url.path, requestId);
@@ -75,9 +68,38 @@ export async function handle(
   }
 }
 
+/** A request that is not for the admin API. */
+interface Incoming {
+  readonly request: Request;
+  readonly url: RequestUrl;
+  readonly host: Hostname;
+  readonly requestId: RequestId;
+  readonly ctx: ExecutionContext;
+}
+
+async function route(gateway: Gateway, incoming: Incoming): Promise<Response> {
+  const refreshed = refreshInBackground(gateway, incoming.ctx);
+  const lookup = await lookUp(gateway, incoming.host);
+  try {
+    return await serve(gateway, incoming, lookup);
+  } catch (error) {
+    if (!(error instanceof DialError)) throw error;
+    // Nothing was sent. What does not answer any more may have moved, and a newer version know it.
+    await refreshed;
+    const newer = await lookUp(gateway, incoming.host);
+    if (newer.version === lookup.version) throw error;
+    return serve(gateway, incoming, newer);
+  }
+}
+
 /** There is nothing to serve this host from, neither of the current version nor of the last. */
 class SnapshotUnavailableError extends Error {
   override readonly name = 'SnapshotUnavailableError';
+}
+
+function lookUp({ cache }: Gateway, host: Hostname): HostLookup | Promise<HostLookup> {
+  const found = cache.find(host, Date.now());
+  return found instanceof Promise ? available(found) : found;
 }
 
 async function available<T>(found: Promise<T>): Promise<T> {
@@ -88,25 +110,39 @@ async function available<T>(found: Promise<T>): Promise<T> {
   }
 }
 
-function refreshInBackground({ cache }: Gateway, ctx: ExecutionContext): void {
-  if (!cache.isDue(Date.now())) return;
+/** Resolves, without ever rejecting, when a look at the pointer that was due has ended. */
+function refreshInBackground({ cache }: Gateway, ctx: ExecutionContext): Promise<void> | null {
+  if (!cache.isDue(Date.now())) return null;
   const refreshed = cache.refresh().catch((error: unknown) => {
     console.warn(`still serving version ${cache.version}: ${error}`);
   });
   ctx.waitUntil(refreshed);
+  return refreshed;
 }
 
 async function serve(
   gateway: Gateway,
-  request: Request,
-  url: RequestUrl,
-  { upstream }: Target,
-  requestId: RequestId,
-  ctx: ExecutionContext,
+  { request, url, host, requestId, ctx }: Incoming,
+  { host: table }: HostLookup,
 ): Promise<Response> {
+  const match = table ? matchPath(table, url.path) : null;
+  if (match?.kind !== 'route') return answer('NoRoute', request, requestId);
+  const { upstream } = match.target;
+  if (upstream.endpoints.length === 0) return answer('NoEndpoints', request, requestId);
   const { balancer, dialers, settings } = gateway;
+  const { connectTimeoutMs, responseTimeoutMs } = settings;
+  const dialer = dialers[upstream.dialer];
+  const rested = balancer.takeRested(upstream, Date.now());
+  if (rested) ctx.waitUntil(redial(rested, dialer, balancer, connectTimeoutMs));
+  const options = {
+    connectTimeoutMs,
+    responseTimeoutMs,
+    signal: request.signal,
+    waitUntil: (over: Promise<void>) => ctx.waitUntil(over),
+    onBodyFailure: (error: UpstreamError) => log(reasonOf(error), error, host, url.path, requestId),
+  };
   const send = (message: UpstreamRequest): Promise<UpstreamResponse> =>
-    forward(message, upstream, dialers[upstream.dialer], balancer, settings);
+    forward(message, upstream, dialer, balancer, options);
   const message = upstreamRequest(request, url, requestId);
   if (isWebSocketRequest(request)) return proxyWebSocket(message, send, requestId, ctx);
   return clientResponse(await send(message), requestId);

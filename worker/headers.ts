@@ -33,8 +33,7 @@ export function upstreamHeaders(client: Headers, { url, requestId }: ClientFacts
   const named = connectionTokens(client.get('connection'));
   const headers: Header[] = [];
   for (const [name, value] of client) {
-    if (isReservedHeader(name) || OURS.has(name) || named?.has(name)) continue;
-    if (name.startsWith('x-forwarded-')) continue;
+    if (isOurs(name) || named?.has(name)) continue;
     const wire = wireValue(value);
     if (wire === null) throw new InvalidRequestError(`the header ${name} is not UTF-8`);
     headers.push([name, wire]);
@@ -52,6 +51,16 @@ export function upstreamHeaders(client: Headers, { url, requestId }: ClientFacts
     ['traceparent', requestId.traceparent],
   );
   return headers;
+}
+
+/**
+ * A CGI program and its heirs (WSGI, Rack, PHP) read `X_Forwarded_For` as `X-Forwarded-For`, so
+ * what a client may not say it may not say with underscores either.
+ */
+function isOurs(name: string): boolean {
+  const dashed = name.includes('_') ? name.replaceAll('_', '-') : name;
+  if (dashed !== name && dashed.startsWith('cf-')) return true;
+  return isReservedHeader(dashed) || OURS.has(dashed) || dashed.startsWith('x-forwarded-');
 }
 
 /** The header names that `Connection` declares to be for this hop only (RFC 9110 section 7.6.1). */

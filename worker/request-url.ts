@@ -39,7 +39,8 @@ export function parseRequestUrl(url: string): RequestUrl | null {
   if (PLAIN_PATH.test(raw) && !DOT_SEGMENT.test(raw)) {
     return { scheme, authority, path: raw, search };
   }
-  return { scheme, authority, path: new URL(`http://host${raw}`).pathname, search };
+  // The query's mark keeps blanks at the end of the path: a URL sheds those at its own.
+  return { scheme, authority, path: new URL(`http://host${raw}?`).pathname, search };
 }
 
 /** As in a path, in which `é` and `%C3%A9` are one. */

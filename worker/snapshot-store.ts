@@ -1,4 +1,4 @@
-import { and, eq } from 'drizzle-orm';
+import { and, desc, eq } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
 import { decodeManifest, decodeShard } from '../snapshot/codec.ts';
 import { pointerKey, shardKey } from '../snapshot/keys.ts';
@@ -70,6 +70,8 @@ export class SnapshotStore {
         and(eq(publications.cluster, pointers.cluster), eq(version, pointers.version)),
       )
       .where(eq(pointers.cluster, this.#settings.cluster))
+      // A version that was published again may have been signed by another key: the last row counts.
+      .orderBy(desc(publications.id))
       .limit(1);
     return row ?? null;
   }

@@ -49,8 +49,8 @@ const router = Router<IRequest, Args>({
   .put(`${KV}/values/:key`, (request, env) =>
     putValue(request, env, decodeURIComponent(request.params.key ?? '')),
   )
-  .post(`${D1}/query`, (request, env, fault) => runStatements(request, env, 'query', runMax(fault)))
-  .post(`${D1}/raw`, (request, env, fault) => runStatements(request, env, 'raw', runMax(fault)))
+  .post(`${D1}/query`, (request, env, fault) => runStatements(request, env, 'query', only(fault)))
+  .post(`${D1}/raw`, (request, env, fault) => runStatements(request, env, 'raw', only(fault)))
   .all('*', (request) => {
     throw new ApiError(
       404,
@@ -88,6 +88,6 @@ function failing(fault: FaultResponse | null): number {
   return fault?.kind === 'partial' ? fault.failing : 0;
 }
 
-function runMax(fault: FaultResponse | null): number {
-  return fault?.kind === 'prefix' ? fault.statements : Number.POSITIVE_INFINITY;
+function only(fault: FaultResponse | null): readonly number[] | null {
+  return fault?.kind === 'only' ? fault.statements : null;
 }

@@ -3,6 +3,7 @@ import { canonicalRulePath, pathMatch } from '../../snapshot/path.ts';
 import { CATCH_ALL_HOST, type Hostname, type PathMatch } from '../../snapshot/types.ts';
 import type { Ingress, IngressBackend, IngressRule } from '../kubernetes/objects.ts';
 import { refOf } from '../kubernetes/objects.ts';
+import { quoted } from '../quoted.ts';
 import type { CompileOptions } from './options.ts';
 import type { Problems } from './problems.ts';
 
@@ -50,7 +51,7 @@ function hostnameOf(rule: IngressRule, field: string, ingress: Ingress, problems
   problems.add(
     refOf(ingress),
     'InvalidHost',
-    `${field} "${rule.host}" is not a DNS name such as app.example.com or *.example.com;${hintFor(host)} the rule is not served`,
+    `${field} ${quoted(rule.host)} is not a DNS name such as app.example.com or *.example.com;${hintFor(host)} the rule is not served`,
   );
   return null;
 }
@@ -74,7 +75,7 @@ function pathClaims(
     const field = `spec.rules[${ruleIndex}].http.paths[${index}]`;
     const canonical = canonicalRulePath(path);
     if ('error' in canonical) {
-      const message = `${field}.path "${path}" ${canonical.error}; the path is not served`;
+      const message = `${field}.path ${quoted(path)} ${canonical.error}; the path is not served`;
       problems.add(refOf(ingress), 'InvalidPath', message);
       return [];
     }
@@ -120,7 +121,7 @@ function isService(
   problems.add(
     refOf(ingress),
     'UnsupportedBackend',
-    `${field} is the resource ${backend.resource}; only backends of type service are served`,
+    `${field} is the resource ${quoted(backend.resource)}; only backends of type service are served`,
   );
   return false;
 }

@@ -1,5 +1,6 @@
 import type { ClusterState } from '../cluster-state.ts';
 import type { Ingress } from '../kubernetes/objects.ts';
+import { quoted } from '../quoted.ts';
 import { namespaceDecider } from './namespaces.ts';
 import type { CompileOptions } from './options.ts';
 
@@ -34,11 +35,11 @@ export function ingressClassDecider(
     const named = classes.get(name);
     if (named) {
       const ours = isOurController(named.controller);
-      const because = `its ${where} "${name}" belongs to controller ${named.controller}`;
+      const because = `its ${where} ${quoted(name)} belongs to controller ${named.controller}`;
       return { ours, className: name, because };
     }
     const ours = name === options.ingressClass;
-    const because = `its ${where} is "${name}"${ours ? '' : ', which no IngressClass has'}`;
+    const because = `its ${where} is ${quoted(name)}${ours ? '' : ', which no IngressClass has'}`;
     return { ours, className: null, because };
   };
 

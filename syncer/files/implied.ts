@@ -36,7 +36,6 @@ function impliedNode(address: string): Node {
     labels: {},
     addresses: [{ type: 'InternalIP', address }],
     ready: true,
-    unschedulable: false,
     excluded: false,
   };
 }
@@ -53,7 +52,6 @@ function impliedSlice(
     createdAtMs: Number.POSITIVE_INFINITY,
     uid: '',
     service: name,
-    addressType: 'IPv4',
     ports: ports.map((port) => ({ name: port.name, port: port.port })),
     endpoints: nodeNames.map((nodeName) => ({
       addresses: [address],

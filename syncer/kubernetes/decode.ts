@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import type { Problem } from '../../snapshot/types.ts';
+import { quoted } from '../quoted.ts';
 import { SecretText } from '../secret-text.ts';
 import type {
   IngressBackend,
@@ -140,7 +141,7 @@ function loadBalancerAddresses(raw: readonly RawAddress[]): readonly LoadBalance
 function pathType(value: string, field: string): IngressPathType {
   if (value === 'Exact' || value === 'Prefix' || value === 'ImplementationSpecific') return value;
   throw new InvalidField(
-    `${field}.pathType is ${value === '' ? 'missing' : `"${value}"`}; use Exact, Prefix or ImplementationSpecific`,
+    `${field}.pathType is ${value === '' ? 'missing' : quoted(value)}; use Exact, Prefix or ImplementationSpecific`,
   );
 }
 
@@ -199,7 +200,6 @@ function decodeEndpointSlice(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
       kind: 'EndpointSlice' as const,
       ...meta,
       service: metadata.labels['kubernetes.io/service-name'] ?? '',
-      addressType: slice.addressType,
       ports: slice.ports.map(({ name, port }) => ({ name, port: port ?? null })),
       endpoints: slice.endpoints.map(({ addresses, conditions, nodeName, topology }) => {
         // Unknown is ready; serving defaults to ready (discovery.k8s.io/v1 EndpointConditions).
@@ -228,7 +228,6 @@ function decodeEndpoints(raw: Raw, _header: Header, meta: ObjectMeta) {
       ...meta,
       name: `${meta.name}-endpoints-${index}`,
       service: meta.name,
-      addressType: '',
       ports: subset.ports,
       endpoints: [
         ...subset.addresses.map((address) => endpoint(address, true)),
@@ -239,7 +238,7 @@ function decodeEndpoints(raw: Raw, _header: Header, meta: ObjectMeta) {
 }
 
 function decodeNode(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
-  const { spec, status } = v.parse(schema.node, raw);
+  const { status } = v.parse(schema.node, raw);
   return [
     {
       kind: 'Node' as const,
@@ -247,7 +246,6 @@ function decodeNode(raw: Raw, { metadata }: Header, meta: ObjectMeta) {
       labels: metadata.labels,
       addresses: status.addresses,
       ready: status.conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
-      unschedulable: spec.unschedulable,
       excluded: 'node.kubernetes.io/exclude-from-external-load-balancers' in metadata.labels,
     },
   ];
@@ -315,7 +313,10 @@ function whatIsWrong(issue: v.BaseIssue<unknown>, quotes: boolean): string {
   if (issue.received === 'undefined') return 'is missing';
   if (issue.type === 'min_length') return 'is empty';
   const expected = WORDS.get(issue.expected ?? '') ?? issue.expected?.replaceAll(/[()"]/g, '');
-  return `must be ${expected}${quotes ? `, not ${WORDS.get(issue.received) ?? issue.received}` : ''}`;
+  if (!quotes) return `must be ${expected}`;
+  const { input, received } = issue;
+  const given = typeof input === 'string' ? quoted(input) : (WORDS.get(received) ?? received);
+  return `must be ${expected}, not ${given}`;
 }
 
 function invalidObject(raw: unknown, message: string): Decoded {

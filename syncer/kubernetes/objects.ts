@@ -105,7 +105,6 @@ export interface Service extends ObjectMeta {
   readonly externalName: string;
   readonly externalIPs: readonly string[];
   readonly externalTrafficPolicy: 'Cluster' | 'Local';
-  readonly publishNotReadyAddresses: boolean;
   readonly ports: readonly ServicePort[];
   /** `status.loadBalancer.ingress`, which the status of Ingresses may be a copy of. */
   readonly loadBalancer: readonly LoadBalancerAddress[];
@@ -125,18 +124,17 @@ export interface EndpointSlice extends ObjectMeta {
   readonly kind: 'EndpointSlice';
   /** Label `kubernetes.io/service-name`. */
   readonly service: string;
-  readonly addressType: string;
   /** `port` is `null` when the slice means every port. */
   readonly ports: readonly { readonly name: string; readonly port: number | null }[];
   readonly endpoints: readonly SliceEndpoint[];
 }
 
+/** `spec.unschedulable` is not read: the pods of a cordoned node go on. */
 export interface Node extends ObjectMeta {
   readonly kind: 'Node';
   readonly labels: Readonly<Record<string, string>>;
   readonly addresses: readonly { readonly type: string; readonly address: string }[];
   readonly ready: boolean;
-  readonly unschedulable: boolean;
   /** Label `node.kubernetes.io/exclude-from-external-load-balancers`. */
   readonly excluded: boolean;
 }

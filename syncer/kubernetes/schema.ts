@@ -4,7 +4,6 @@ import * as v from 'valibot';
 const text = v.nullish(v.string(), '');
 const texts = v.nullish(v.array(v.string()), []);
 const textMap = v.nullish(v.record(v.string(), v.string()), {});
-const flag = v.nullish(v.boolean(), false);
 const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65535));
 const portNumber = v.nullish(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65535)), 0);
 
@@ -96,7 +95,6 @@ export const service = v.object({
       externalName: text,
       externalIPs: texts,
       externalTrafficPolicy: v.nullish(v.picklist(['Cluster', 'Local', ''])),
-      publishNotReadyAddresses: flag,
       ports: v.nullish(
         v.array(v.object({ name: text, port, nodePort: portNumber, protocol: text })),
         [],
@@ -108,7 +106,6 @@ export const service = v.object({
 });
 
 export const endpointSlice = v.object({
-  addressType: text,
   ports: v.nullish(v.array(v.object({ name: text, port: v.nullish(port) })), []),
   endpoints: v.nullish(
     v.array(
@@ -147,7 +144,6 @@ export const endpoints = v.object({
 });
 
 export const node = v.object({
-  spec: v.nullish(v.object({ unschedulable: flag }), {}),
   status: v.nullish(
     v.object({
       addresses: v.nullish(v.array(v.object({ type: v.string(), address: v.string() })), []),

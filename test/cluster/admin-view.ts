@@ -1,5 +1,6 @@
 import type { Problem, Snapshot } from '../../snapshot/types.ts';
 import { ask } from './ask.ts';
+import { waitFor } from './wait.ts';
 
 /** What the admin API of an edge says, all of one version. */
 export class AdminView {
@@ -40,25 +41,51 @@ export class AdminView {
   }
 }
 
-/**
- * Asks the edge for what it serves; null when the answers are not of one version, as in the middle
- * of a publication.
- */
+/** Asks the edge for what it serves. Throws in the middle of a publication: all is of one version. */
 export async function adminView(port: number, token: string): Promise<AdminView> {
-  const get = async <T>(path: string): Promise<T> => {
-    const headers = { authorization: `Bearer ${token}` };
-    const { status, text } = await ask(port, { host: 'admin.localhost', path, headers });
-    if (status !== 200) throw new Error(`${path}: ${status} ${text}`);
-    return JSON.parse(text) as T;
-  };
   // The edge looks for a newer version before it answers the second, and then serves that.
-  const routes = await get<Snapshot & { version: string | null }>('/api/routes');
-  const { version } = await get<{ version: string | null }>('/api/version');
+  const routes = await get<Snapshot & { version: string | null }>('/api/routes', port, token);
+  const version = await servedVersion(port, token);
   if (version !== routes.version) throw new Error('a publication is under way');
-  const { problems } = await get<{ problems: (Problem['object'] & Problem)[] }>('/api/problems');
+  const { problems } = await get<{ problems: ProblemRow[] }>('/api/problems', port, token);
   const texts = problems.map(
     ({ kind, namespace, name, reason, message }) =>
       `${reason} ${kind} ${namespace ? `${namespace}/` : ''}${name}: ${message}`,
   );
   return new AdminView(version, routes, texts);
+}
+
+/**
+ * Waits until the edge serves what `isThere` describes. From then on one request is enough to see it:
+ * the edge has been asked for its version after it was published.
+ */
+export async function untilServed(
+  port: number,
+  token: string,
+  what: string,
+  isThere: (view: AdminView) => boolean,
+): Promise<AdminView> {
+  try {
+    return await waitFor(`the edge to serve ${what}`, async () => {
+      const view = await adminView(port, token);
+      return isThere(view) ? view : null;
+    });
+  } catch (error) {
+    const view = await adminView(port, token).catch(String);
+    throw new Error(`${error}\nThe edge: ${JSON.stringify(view)}`);
+  }
+}
+
+/** The version that the edge serves, which is the newest: it looks for that before it answers. */
+export async function servedVersion(port: number, token: string): Promise<string | null> {
+  return (await get<{ version: string | null }>('/api/version', port, token)).version;
+}
+
+type ProblemRow = Problem['object'] & Omit<Problem, 'object'>;
+
+async function get<T>(path: string, port: number, token: string): Promise<T> {
+  const headers = { authorization: `Bearer ${token}` };
+  const { status, text } = await ask(port, { host: 'admin.localhost', path, headers });
+  if (status !== 200) throw new Error(`${path}: ${status} ${text}`);
+  return JSON.parse(text) as T;
 }

@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type AdminView, adminView } from './admin-view.ts';
+import { type AdminView, servedVersion, untilServed } from './admin-view.ts';
 import { type Answer, ask, type Question, verdict } from './ask.ts';
 import { type Cluster, GiveUp, waitFor } from './cluster.ts';
 import { currentEdge } from './edge.ts';
@@ -87,19 +87,17 @@ export class GatewayProcess {
     return verdict(this.port, { host, path });
   }
 
-  /**
-   * Waits until the edge serves what `isThere` describes. From then on one request is enough to see
-   * it: the edge has been asked for its version after it was published.
-   */
+  /** The version that the edge serves; `null` when it has none. */
+  version(): Promise<string | null> {
+    return servedVersion(this.port, ADMIN_TOKEN);
+  }
+
+  /** Waits until the edge serves what `isThere` describes: see {@link untilServed}. */
   async serves(what: string, isThere: (view: AdminView) => boolean): Promise<AdminView> {
     try {
-      return await waitFor(`the edge to serve ${what}`, async () => {
-        const view = await adminView(this.port, ADMIN_TOKEN);
-        return isThere(view) ? view : null;
-      });
+      return await untilServed(this.port, ADMIN_TOKEN, what, isThere);
     } catch (error) {
-      const view = await adminView(this.port, ADMIN_TOKEN).catch(String);
-      throw new Error(`${error}\nThe edge: ${JSON.stringify(view)}\nIts log:\n${this.log()}`);
+      throw new Error(`${error}\nIts log:\n${this.log()}`);
     }
   }
 

@@ -1,10 +1,11 @@
 import type { Cluster } from './cluster.ts';
 import { ACCOUNT, accessManifests } from './deploy.ts';
+import type { ObjectMeta } from './objects.ts';
 
 export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: Readonly<ObjectMeta>;
   readonly [field: string]: unknown;
 }
 

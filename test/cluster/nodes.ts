@@ -9,6 +9,23 @@ const POD_RANGE = '10.244.0.0/16';
 
 const NOT_READY = 'node.kubernetes.io/not-ready';
 
+/**
+ * What a kubelet of before Kubernetes 1.28 sets up, and a kube-proxy of that time counts on: what it marks
+ * is dropped. It marks the traffic for `externalTrafficPolicy: Local` on nodes without a pod, which would
+ * be accepted else, and never answered: see {@link Nodes.untilNodePort}.
+ */
+const KUBELET_RULES = `*nat
+:KUBE-MARK-DROP - [0:0]
+-A KUBE-MARK-DROP -j MARK --set-xmark 0x8000/0x8000
+COMMIT
+*filter
+:KUBE-FIREWALL - [0:0]
+-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP
+-A INPUT -j KUBE-FIREWALL
+-A OUTPUT -j KUBE-FIREWALL
+COMMIT
+`;
+
 export interface NodeOptions {
   /** A second address, which the Node object names as its ExternalIP. Any that no other host has. */
   externalAddress?: string;
@@ -73,6 +90,9 @@ export class Nodes {
       this.#network.addAddress(host.name, externalAddress);
       this.#network.addRoute(`${externalAddress}/32`, host);
     }
+    await run(this.#network.argvOn(node.name, ['iptables-restore', '--noflush']), {
+      stdin: KUBELET_RULES,
+    });
     await this.#createObject(node, labels);
     // Only now: kube-proxy reads its own Node object when it starts.
     const proxy = this.#processes.start({

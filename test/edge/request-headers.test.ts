@@ -197,6 +197,9 @@ describe('the headers of a request', () => {
     const request = await forwarded({ headers: [`X-Bytes: ${value}`, `User-Agent: ${value}`] });
     expect(valueIn(request, 'x-bytes')).toBe(value);
     expect(valueIn(request, 'user-agent')).toBe(value);
+    const body = { method: 'POST', body: 'hi' };
+    const post = await forwarded({ ...body, headers: [`X-Bytes: ${value}`, 'Content-Length: 2'] });
+    expect(valueIn(post, 'x-bytes')).toBe(value);
   });
 
   it.each([

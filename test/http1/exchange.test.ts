@@ -90,6 +90,29 @@ describe('an answer', () => {
     expect(await bodyOf(response)).toBe('hello');
   });
 
+  test('whose end has come closes the connection, however slow its reader', async () => {
+    const connection = says('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n', 'open');
+    const { response } = await send(connection);
+    expect(connection.isClosed).toBe(false);
+    connection.say('hello');
+    await setImmediate();
+    expect(connection.isClosed).toBe(true);
+    expect(await bodyOf(response)).toBe('hello');
+  });
+
+  test('that is not wanted any more closes the connection, however silent the upstream', async () => {
+    const connection = says('HTTP/1.1 200 OK\r\n\r\nhello', 'open');
+    const { response, failures } = await send(connection);
+    const reader = response.body?.getReader();
+    await reader?.read();
+    await setImmediate();
+    expect(connection.isClosed).toBe(false);
+    await reader?.cancel();
+    await setImmediate();
+    expect(connection.isClosed).toBe(true);
+    expect(failures).toEqual([]);
+  });
+
   test('keeps its headers in order, copies and all', async () => {
     const { response } = await send(
       says('HTTP/1.1 200 OK\r\nB: 1\r\na: \xe4\r\nB: 2\r\nContent-Length: 0\r\n\r\n'),

@@ -130,6 +130,17 @@ describe('a body', () => {
     expect(connection.isClosed).toBe(true);
     expect(connection.sentText).not.toContain('0\r\n\r\n');
   });
+
+  test('that fails is no proper end of the answer, even if closing the connection looks like one', async () => {
+    const connection = silent();
+    connection.close = async () => connection.end();
+    const body = new ClientBody();
+    const answer = post(connection, body, null);
+    connection.say('HTTP/1.1 200 OK\r\n\r\nbegun');
+    const text = textOfBody(await answer);
+    body.fail();
+    await expect(text).rejects.toThrow();
+  });
 });
 
 describe('an early answer', () => {
@@ -145,6 +156,21 @@ describe('an early answer', () => {
     expect(await textOfBody(response)).toBe('no');
     expect(body.isCancelled).toBe(true);
     expect(connection.isClosed).toBe(true);
+  });
+
+  test('leaves half a request, even if closing the connection takes time', async () => {
+    const connection = silent();
+    connection.close = () => new Promise(() => {});
+    const body = new ClientBody();
+    const answer = post(connection, body, null);
+    body.send('begun');
+    await settle();
+    connection.say('HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n');
+    await answer;
+    await settle();
+    expect(readRequest(Buffer.concat(connection.sent))).toMatchObject([
+      { body: 'begun', isComplete: false },
+    ]);
   });
 
   test('that goes on lets the body go on', async () => {
@@ -182,8 +208,10 @@ describe('an early answer', () => {
   test('that never comes from an upstream that takes no more is a reset', async () => {
     const connection = silent();
     connection.isBroken = true;
-    const answer = post(connection, new ClientBody(), 5);
+    const body = new ClientBody();
+    const answer = post(connection, body, 5);
     await settle();
+    expect(body.isCancelled).toBe(true);
     connection.reset();
     await expect(answer).rejects.toMatchObject({ kind: 'reset', requestSent: true });
   });
@@ -255,21 +283,27 @@ describe('the time to answer', () => {
     expect(await textOfBody(response)).toBe('ok');
   });
 
-  test('does not run while the client is the slow one, and begins with its last byte', async () => {
-    const connection = silent();
-    const body = new ClientBody();
-    const answer = post(connection, body, null);
-    for (let piece = 0; piece < 5; piece++) {
-      await pass(10 * TIMEOUT_MS);
-      body.send('x');
-    }
-    expect(await isPending(answer)).toBe(true);
-    body.end();
-    await pass(TIMEOUT_MS - 1);
-    expect(await isPending(answer)).toBe(true);
-    await pass(1);
-    await expect(answer).rejects.toMatchObject({ kind: 'timeout' });
-  });
+  test.each([
+    ['of known length', 5],
+    ['of unknown length', null],
+  ])(
+    'does not run while the client is slow with a body %s, but from its end',
+    async (_, length) => {
+      const connection = silent();
+      const body = new ClientBody();
+      const answer = post(connection, body, length);
+      for (let piece = 0; piece < 5; piece++) {
+        await pass(10 * TIMEOUT_MS);
+        body.send('x');
+      }
+      expect(await isPending(answer)).toBe(true);
+      body.end();
+      await pass(TIMEOUT_MS - 1);
+      expect(await isPending(answer)).toBe(true);
+      await pass(1);
+      await expect(answer).rejects.toMatchObject({ kind: 'timeout' });
+    },
+  );
 
   test('runs while the upstream takes nothing', async () => {
     const connection = silent();

@@ -73,8 +73,9 @@ async function checkRepaired(snapshot: Snapshot): Promise<void> {
 const DEATHS: readonly FaultResponse[] = [
   { kind: 'refuse' },
   { kind: 'drop' },
-  { kind: 'prefix', statements: 1 },
-  { kind: 'prefix', statements: 2 },
+  { kind: 'only', statements: [0] },
+  { kind: 'only', statements: [0, 1] },
+  { kind: 'only', statements: [1] },
   { kind: 'partial', failing: 1 },
 ];
 
@@ -118,6 +119,24 @@ test('the run that dies really has as many calls', async () => {
   await run(NEW);
   expect(await cf.calls()).toHaveLength(CALLS_OF_A_RUN - 1);
   expect(await cf.calls()).toContain('POST delete');
+});
+
+test('a process that does not know how far it came finds out', async () => {
+  const publisher = cf.publisher();
+  await publisher.claim();
+  await publisher.publish(OLD, problemsOf(2));
+  for (const match of ['/raw$', '/values/']) {
+    await cf.inject(
+      { match, respond: { kind: 'drop' } },
+      { match, times: 4, respond: { kind: 'refuse' } },
+    );
+    await expect(publisher.publish(NEW, problemsOf(2))).rejects.toThrow(/no answer/);
+    await cf.clearFaults();
+    cf.nowMs += 1_000;
+    await publisher.publish(OLD, problemsOf(2));
+    expect((await servedByD1(cf))?.snapshot).toEqual(OLD);
+    expect((await servedByKv(cf))?.snapshot).toEqual(OLD);
+  }
 });
 
 test('one process that fails at every call goes on as soon as it can', async () => {

@@ -33,6 +33,18 @@ test('the newest starter wins, and who is deposed moves nothing', async () => {
   expect(cf.lines.filter(({ message }) => message.startsWith('deposed'))).toHaveLength(1);
 });
 
+test('who is deposed does not go back to a version that is published already, either', async () => {
+  const old = cf.publisher();
+  await old.claim();
+  await old.publish(A, []);
+  await old.publish(B, []);
+  const young = cf.publisher();
+  await young.claim();
+  expect(await old.publish(A, [])).toMatchObject({ outcome: 'deposed' });
+  expect((await servedByD1(cf))?.snapshot).toEqual(B);
+  expect((await servedByKv(cf))?.snapshot).toEqual(B);
+});
+
 test('who is deposed between bodies and pointer moves nothing', async () => {
   const { kv, d1 } = cf.clients();
   const young = cf.publisher();
@@ -120,6 +132,14 @@ test('a lost answer of the pointer is found out, and the publication has one row
   expect(await cf.calls()).toEqual(['PUT bulk', 'POST raw', 'POST raw', 'POST raw', 'PUT value']);
   expect((await servedByD1(cf))?.snapshot).toEqual(B);
   expect(await cf.rows('SELECT count(*) AS n FROM publications')).toEqual([{ n: 2 }]);
+});
+
+test('a publication that was written without the move has one row all the same', async () => {
+  const publisher = cf.publisher();
+  await publisher.claim();
+  await cf.inject({ match: '/raw$', times: 3, respond: { kind: 'only', statements: [0] } });
+  expect(await publisher.publish(A, [])).toMatchObject({ outcome: 'published' });
+  expect(await cf.rows('SELECT count(*) AS n FROM publications')).toEqual([{ n: 1 }]);
 });
 
 test('a lost answer of the claim costs a token and nothing else', async () => {

@@ -168,6 +168,37 @@ test('a pointer that was moved by hand, but not pinned, is moved on', async () =
   expect(cf.lines.some(({ message }) => /somebody moved the pointer/.test(message))).toBe(true);
 });
 
+test('moving on from there to an old version is a publication of its own', async () => {
+  const publisher = cf.publisher();
+  await publisher.claim();
+  const { version: first } = await publisher.publish(A, []);
+  await publisher.publish(AB, []);
+  await publisher.publish(snapshotOf(['c.example.net']), []);
+  await cf.db.prepare('UPDATE pointers SET version = ?').bind(first).run();
+  cf.nowMs += 1_000;
+  expect(await publisher.publish(AB, [])).toMatchObject({ outcome: 'published', replaced: first });
+  expect(await cf.rows('SELECT count(*) AS n FROM publications')).toEqual([{ n: 4 }]);
+});
+
+test('a manifest in D1 that lies is not believed', async () => {
+  const publisher = cf.publisher();
+  await publisher.claim();
+  await publisher.publish(A, []);
+  const { manifest } = await encodeSnapshot(AB);
+  await cf.db.prepare('UPDATE publications SET manifest = ?').bind(manifest).run();
+  const next = cf.publisher();
+  await next.claim();
+  expect(await next.publish(AB, [])).toMatchObject({ shardsWritten: 2 });
+  expect((await servedByD1(cf))?.snapshot).toEqual(AB);
+
+  await cf.db.prepare('UPDATE publications SET manifest = ?').bind('{}').run();
+  cf.nowMs += 1_000;
+  const last = cf.publisher();
+  await last.claim();
+  expect(await last.publish(AB, [])).toMatchObject({ outcome: 'published' });
+  expect((await servedByD1(cf))?.snapshot).toEqual(AB);
+});
+
 test('rows that are gone are made again', async () => {
   const publisher = cf.publisher();
   await publisher.claim();

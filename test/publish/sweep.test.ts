@@ -161,8 +161,11 @@ test('a deposed publisher deletes nothing', async () => {
     },
   });
   await old.claim();
+  for (let i = 0; i < 25; i++) await old.publish(versionOf(i), []);
+  cf.nowMs += 2 * HOUR_MS;
   await cf.kv.put(shardKey('orphan'), '{}', { metadata: { writtenAtMs: 0 } });
   takeOver = () => cf.publisher().claim();
-  await old.publish(versionOf(0), []);
+  await old.publish(versionOf(30), []);
   expect(await cf.keys()).toContain(shardKey('orphan'));
+  expect(await cf.rows('SELECT count(*) AS n FROM publications')).toEqual([{ n: 26 }]);
 });

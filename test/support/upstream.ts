@@ -8,12 +8,13 @@ export type Script = (wire: Wire, index: number, upstream: Upstream) => Promise<
 
 /** An upstream on a free port of 127.0.0.1 whose every byte the test decides on. */
 export class Upstream implements AsyncDisposable {
-  /** Those that were read by {@link answering}. */
+  /** Those that were noted. */
   readonly requests: ServerMessage[] = [];
   readonly wires: Wire[] = [];
   readonly #server: Server;
+  readonly #open = new Set<Wire>();
   #failure: unknown = null;
-  #accepted = Promise.withResolvers<void>();
+  #changed = Promise.withResolvers<void>();
 
   static async start(script: Script, host = '127.0.0.1', port = 0): Promise<Upstream> {
     const upstream = new Upstream(script);
@@ -26,8 +27,9 @@ export class Upstream implements AsyncDisposable {
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, async (socket) => {
       const wire = new Wire(socket);
       this.wires.push(wire);
-      this.#accepted.resolve();
-      this.#accepted = Promise.withResolvers();
+      this.#open.add(wire);
+      void wire.closed.then(() => this.#open.delete(wire));
+      this.#change();
       try {
         await script(wire, this.wires.length - 1, this);
       } catch (error) {
@@ -47,11 +49,33 @@ export class Upstream implements AsyncDisposable {
   }
 
   /** The connection of this index, once it is there. */
-  async wire(index: number): Promise<Wire> {
+  wire(index: number): Promise<Wire> {
+    return this.#once(() => this.wires[index]);
+  }
+
+  /** The noted request of this index, once it is there. */
+  received(index: number): Promise<ServerMessage> {
+    return this.#once(() => this.requests[index]);
+  }
+
+  /** For scripts: remembers a request, of which perhaps only the head was read. */
+  note(request: Pick<ServerMessage, 'startLine' | 'headers'> & Partial<ServerMessage>): void {
+    const [method = '', target = ''] = request.startLine.split(' ');
+    const empty = { method, target, framing: 'none', body: Buffer.alloc(0) } as const;
+    this.requests.push({ ...empty, ...request });
+    this.#change();
+  }
+
+  #change(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+
+  async #once<T>(look: () => T | undefined): Promise<T> {
     for (;;) {
-      const wire = this.wires[index];
-      if (wire) return wire;
-      await this.#accepted.promise;
+      const found = look();
+      if (found !== undefined) return found;
+      await this.#changed.promise;
     }
   }
 
@@ -70,7 +94,7 @@ export class Upstream implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const wire of this.wires) wire.destroy();
+    for (const wire of this.#open) wire.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 }
@@ -83,7 +107,7 @@ export function answering(
 ): Script {
   return async (wire, index, upstream) => {
     const request = await readRequest(wire);
-    upstream.requests.push(request);
+    upstream.note(request);
     wire.end(typeof answer === 'function' ? await answer(request, index) : answer);
   };
 }

@@ -6,7 +6,9 @@ export class Wire {
   readonly socket: Socket;
   /** Resolves when nothing can be read or written any more, with the error if there was one. */
   readonly closed: Promise<Error | null>;
-  #buffer: Buffer = Buffer.alloc(0);
+  /** What has come and was not read, in the pieces in which it came. */
+  #pieces: Buffer[] = [];
+  #length = 0;
   #ended = false;
   #wake: () => void = () => {};
 
@@ -29,7 +31,8 @@ export class Wire {
       cause = error;
     });
     socket.on('data', (chunk: Buffer) => {
-      this.#buffer = this.#buffer.length === 0 ? chunk : Buffer.concat([this.#buffer, chunk]);
+      this.#pieces.push(chunk);
+      this.#length += chunk.length;
       this.#wake();
     });
     socket.on('end', ended);
@@ -68,42 +71,48 @@ export class Wire {
 
   /** A line without its CRLF. Rejects when the connection ends before. */
   async line(): Promise<string> {
-    for (let from = 0; ; ) {
-      const end = this.#buffer.indexOf('\r\n', from);
-      if (end >= 0) {
-        const text = this.#buffer.toString('latin1', 0, end);
-        this.#buffer = this.#buffer.subarray(end + 2);
-        return text;
-      }
-      from = Math.max(0, this.#buffer.length - 1);
+    for (;;) {
+      const whole = this.#whole();
+      const end = whole.indexOf('\r\n');
+      if (end >= 0) return this.#take(end + 2).toString('latin1', 0, end);
       await this.#more('a line');
     }
   }
 
   async bytes(count: number): Promise<Buffer> {
-    while (this.#buffer.length < count) await this.#more(`${count} bytes`);
-    const taken = this.#buffer.subarray(0, count);
-    this.#buffer = this.#buffer.subarray(count);
-    return taken;
+    while (this.#length < count) await this.#more(`${count} bytes`);
+    return this.#take(count);
   }
 
   /** Everything up to the end of the other side. */
   async rest(): Promise<Buffer> {
     while (!this.#ended) await this.#awake();
-    const taken = this.#buffer;
-    this.#buffer = Buffer.alloc(0);
-    return taken;
+    return this.#take(this.#length);
   }
 
   /** Whether the other side has said that it is done, with nothing left to read. */
   async ended(): Promise<boolean> {
-    while (this.#buffer.length === 0 && !this.#ended) await this.#awake();
-    return this.#buffer.length === 0;
+    while (this.#length === 0 && !this.#ended) await this.#awake();
+    return this.#length === 0;
+  }
+
+  #take(count: number): Buffer {
+    const whole = this.#whole();
+    this.#pieces = [whole.subarray(count)];
+    this.#length -= count;
+    return whole.subarray(0, count);
+  }
+
+  #whole(): Buffer {
+    const [only] = this.#pieces;
+    const whole = only && this.#pieces.length === 1 ? only : Buffer.concat(this.#pieces);
+    this.#pieces = [whole];
+    return whole;
   }
 
   async #more(wanted: string): Promise<void> {
     if (this.#ended) {
-      const had = JSON.stringify(this.#buffer.toString('latin1', 0, 200));
+      const had = JSON.stringify(this.#whole().toString('latin1', 0, 200));
       throw new Error(`the connection ended before ${wanted}; had ${had}`);
     }
     await this.#awake();

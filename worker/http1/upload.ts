@@ -1,6 +1,7 @@
 import type { Deadline } from '../dial/deadline.ts';
 import { ByteSource } from './byte-source.ts';
-import { encodeChunk, LAST_CHUNK } from './chunked-encoder.ts';
+import { ChunkedEncoder, LAST_CHUNK } from './chunked-encoder.ts';
+import { lookAtSockets } from './event-loop.ts';
 import type { UpstreamRequest } from './message.ts';
 import { RequestBodyError } from './request-error.ts';
 
@@ -58,12 +59,16 @@ export class Upload {
 
   async #send(head: Uint8Array): Promise<void> {
     const isWritten = await this.#write(head);
-    if (isWritten && this.#body !== null) await this.#sendBody(this.#body);
+    if (this.#body !== null) {
+      if (isWritten) await this.#sendBody(this.#body);
+      else this.#body.cancel(new Error('the upstream takes nothing'));
+    }
     // Also if the upstream takes no more: it may have answered before it hung up.
     this.#deadline.start();
   }
 
   async #sendBody(body: ByteSource): Promise<void> {
+    const encoder = this.#contentLength === null ? new ChunkedEncoder() : null;
     let length = 0;
     for (;;) {
       // The client's slowness is not the upstream's.
@@ -77,14 +82,14 @@ export class Upload {
         body.cancel(error);
         throw error;
       }
-      const isWritten = await this.#write(
-        this.#contentLength === null ? encodeChunk(bytes) : bytes,
-      );
+      await lookAtSockets();
+      if (this.#isCancelled) return;
+      const isWritten = await this.#write(encoder ? encoder.encode(bytes) : bytes);
       if (!isWritten) return body.cancel(new Error('the upstream takes no more'));
       body.recycle(bytes);
     }
-    if (this.#contentLength === null) await this.#write(LAST_CHUNK);
-    else if (length < this.#contentLength) {
+    if (encoder) await this.#write(LAST_CHUNK);
+    else if (length < (this.#contentLength ?? 0)) {
       throw new RequestBodyError('the body is shorter than declared');
     }
   }

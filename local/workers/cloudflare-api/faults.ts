@@ -21,8 +21,8 @@ export type FaultResponse =
   | { readonly kind: 'html'; readonly status: number }
   /** So many of the first keys of a bulk call are not written. */
   | { readonly kind: 'partial'; readonly failing: number }
-  /** Only so many of the first statements of a D1 batch are run, as if it were no transaction. */
-  | { readonly kind: 'prefix'; readonly statements: number }
+  /** Only these statements of a D1 batch are run, by index, as if it were no transaction. */
+  | { readonly kind: 'only'; readonly statements: readonly number[] }
   /** Nothing is done and the connection breaks. */
   | { readonly kind: 'refuse' }
   /** Everything is done and the connection breaks before the answer is whole. */

@@ -22,7 +22,8 @@ export async function servedByD1(cf: LocalCloudflare, cluster = 'test'): Promise
   );
   if (!pointer || pointer.version === '') return null;
   const [row] = await cf.rows<PointerRecord>(
-    'SELECT version, manifest, signature FROM publications WHERE cluster = ? AND version = ?',
+    'SELECT version, manifest, signature FROM publications WHERE cluster = ? AND version = ? ' +
+      'ORDER BY id DESC LIMIT 1',
     cluster,
     pointer.version,
   );

@@ -1,0 +1,105 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Browser, chromium } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Gateway, startGateway } from '../../local/gateway.ts';
+import { DEFAULTS } from '../../syncer/compile/options.ts';
+import { FileSource } from '../../syncer/files/file-source.ts';
+import { SILENT_LOGGER } from '../../syncer/log.ts';
+
+const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url));
+
+let browser: Browser;
+let gateway: Gateway;
+let port: string;
+let profile: string;
+
+beforeAll(async () => {
+  let served = () => {};
+  const ready = new Promise<void>((resolve) => {
+    served = resolve;
+  });
+  gateway = await startGateway({
+    source: new FileSource({ paths: [EXAMPLES], nodeAddress: '127.0.0.1' }),
+    compile: { ...DEFAULTS, watchIngressWithoutClass: true, addressPolicy: 'local' },
+    listen: { host: '127.0.0.1', port: 0 },
+    persist: null,
+    keys: null,
+    productionRules: false,
+    adminToken: null,
+    echo: true,
+    log: SILENT_LOGGER,
+    onWorkerLog: () => {},
+    onServed: () => served(),
+  });
+  await ready;
+  port = new URL(gateway.url).port;
+  profile = await mkdtemp(join(tmpdir(), 'causeway-browser-'));
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--host-resolver-rules=MAP *.example.com 127.0.0.1, MAP example.com 127.0.0.1',
+    ],
+    env: { ...process.env, HOME: profile },
+  });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await gateway?.stop();
+  if (profile) await rm(profile, { recursive: true, force: true });
+});
+
+test('a page arrives from the Service that its path names', async () => {
+  const page = await browser.newPage();
+  const answer = await page.goto(`http://example.com:${port}/a/page?q=1`);
+  expect(answer?.status()).toBe(200);
+  const echo = JSON.parse((await page.textContent('body')) ?? '');
+  expect(echo).toMatchObject({ service: 'service1', path: '/a/page?q=1' });
+  expect(echo.headers.host).toBe(`example.com:${port}`);
+  await page.close();
+});
+
+test('a browser gets our own answers as a page that names status and request id only', async () => {
+  const page = await browser.newPage();
+  const answer = await page.goto(`http://chat.example.com:${port}/nowhere`);
+  expect(answer?.status()).toBe(404);
+  expect(await page.textContent('h1')).toBe('404 Not Found');
+  expect(await page.textContent('code')).toBe(answer?.headers()['x-request-id']);
+  await page.close();
+});
+
+test('a WebSocket of a browser is answered by the Service behind it', async () => {
+  const page = await browser.newPage();
+  await page.goto(`http://chat.example.com:${port}/nowhere`);
+  const answers = await page.evaluate(
+    (url) =>
+      new Promise<unknown[]>((resolve, reject) => {
+        const answers: unknown[] = [];
+        const socket = new WebSocket(url);
+        socket.binaryType = 'arraybuffer';
+        socket.onopen = () => {
+          socket.send('grüße');
+          socket.send(new Uint8Array([1, 2, 3]));
+        };
+        socket.onmessage = ({ data }) => {
+          answers.push(typeof data === 'string' ? data : [...new Uint8Array(data)]);
+          if (answers.length === 2) socket.close(1000, 'done');
+        };
+        socket.onclose = ({ code, wasClean }) => resolve([...answers, code, wasClean]);
+        socket.onerror = () => reject(new Error('the socket failed'));
+      }),
+    `ws://chat.example.com:${port}/ws`,
+  );
+  expect(answers).toEqual(['grüße', [1, 2, 3], 1000, true]);
+  await page.close();
+});

@@ -1,0 +1,375 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import type { ClientRequest } from 'node:http';
+import type { Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  answerOf,
+  type Gateway,
+  open,
+  type RawUpstream,
+  received,
+  startGateway,
+  startUpstream,
+} from './support/gateway.ts';
+
+/** Behaviour of the codec in the runtime that it is for. */
+
+const MIB = 1024 * 1024;
+const SIZE = 64 * MIB;
+/** More than what the kernel's buffers hold on two loopback connections, less than a body. */
+const BUFFERED_MAX = 40 * MIB;
+
+let gateway: Gateway;
+beforeAll(async () => {
+  gateway = await startGateway();
+});
+afterAll(() => gateway[Symbol.asyncDispose]());
+
+/** Different in every block, so that a block lost, doubled or moved is seen. */
+function* blocks(size = SIZE): Generator<Buffer> {
+  for (let at = 0; at < size; at += 64 * 1024) {
+    const block = Buffer.alloc(Math.min(64 * 1024, size - at), at >> 16);
+    block.writeUInt32BE(at);
+    yield block;
+  }
+}
+
+function hashOf(chunks: Iterable<Buffer>): string {
+  const hash = createHash('sha256');
+  for (const chunk of chunks) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+const SIZE_HASH = hashOf(blocks());
+
+/** Writes as fast as it is taken, and counts. */
+async function writeAll(
+  stream: Socket | ClientRequest,
+  encode: (block: Buffer) => readonly (Buffer | string)[],
+  counter: { bytes: number },
+): Promise<void> {
+  for (const block of blocks()) {
+    for (const part of encode(block)) {
+      if (!stream.write(part)) await once(stream, 'drain');
+    }
+    counter.bytes += block.length;
+  }
+}
+
+const plain = (block: Buffer) => [block];
+const chunk = (block: Buffer) => [`${block.length.toString(16)}\r\n`, block, '\r\n'];
+
+/** Whether nothing more moves, although it could. */
+async function stalled(counter: { bytes: number }): Promise<number> {
+  for (let last = -1; last !== counter.bytes; ) {
+    last = counter.bytes;
+    await setTimeout(150);
+  }
+  return counter.bytes;
+}
+
+describe('a large answer', () => {
+  test.each([
+    ['of a length, through the native pipe', `Connection: close\r\nContent-Length: ${SIZE}`, plain],
+    ['of a length, through our own loop', `Content-Length: ${SIZE}`, plain],
+    ['in chunks', 'Transfer-Encoding: chunked', chunk],
+    ['up to the end of the connection', 'Connection: close', plain],
+  ])('%s waits for its reader and arrives whole', async (_, headers, encode) => {
+    const sent = { bytes: 0 };
+    await using upstream = await startUpstream(async (socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\n${headers}\r\n\r\n`);
+      await writeAll(socket, encode, sent);
+      socket.end(encode === chunk ? '0\r\n\r\n' : '');
+    });
+    const memoryBefore = gateway.memory();
+    const answer = await answerOf(open(gateway, upstream).end());
+    const length = headers.includes('Content-Length') ? String(SIZE) : undefined;
+    expect(answer.headers['content-length']).toBe(length);
+    expect(await stalled(sent)).toBeLessThan(BUFFERED_MAX);
+    const hash = createHash('sha256');
+    for await (const part of answer) hash.update(part);
+    expect(hash.digest('hex')).toBe(SIZE_HASH);
+    expect(gateway.memory() - memoryBefore).toBeLessThan(48 * MIB);
+  });
+});
+
+describe('a large request', () => {
+  test.each([
+    ['of a length', { 'Content-Length': SIZE }, `Content-Length: ${SIZE}\r\n`],
+    ['in chunks', { 'Transfer-Encoding': 'chunked' }, 'Transfer-Encoding: chunked\r\n'],
+  ])('%s waits for its reader and arrives whole', async (_, headers, line) => {
+    const sent = { bytes: 0 };
+    const { promise: paused, resolve: pausedIs } = Promise.withResolvers<Socket>();
+    const parts: Buffer[] = [];
+    await using upstream = await startUpstream((socket, first) => {
+      let bytes = first.length - first.indexOf('\r\n\r\n') - 4;
+      parts.push(first);
+      socket.pause();
+      pausedIs(socket);
+      socket.on('data', (part) => {
+        parts.push(part);
+        bytes += part.length;
+        if (bytes < SIZE) return;
+        const tail = Buffer.concat(parts.slice(-2)).subarray(-5).toString();
+        if ('Content-Length' in headers || tail === '0\r\n\r\n') socket.end(OK);
+      });
+    });
+    const memoryBefore = gateway.memory();
+    const client = open(gateway, upstream, { method: 'POST', headers });
+    const written = writeAll(client, plain, sent).then(() => client.end());
+    const socket = await paused;
+    expect(await stalled(sent)).toBeLessThan(BUFFERED_MAX);
+    socket.resume();
+    const answer = await answerOf(client);
+    expect(await received(answer)).toEqual({ bytes: 2, isComplete: true });
+    await written;
+    const wire = Buffer.concat(parts);
+    const headEnd = wire.indexOf('\r\n\r\n') + 4;
+    expect(wire.toString('latin1', 0, headEnd)).toContain(line);
+    const body = wire.subarray(headEnd);
+    const content = 'Content-Length' in headers ? [body] : dechunk(body);
+    expect(hashOf(content)).toBe(SIZE_HASH);
+    expect(gateway.memory() - memoryBefore).toBeLessThan(48 * MIB);
+  });
+
+  test('and its answer stream at the same time', async () => {
+    await using upstream = await startUpstream((socket, first) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${SIZE}\r\n\r\n`);
+      socket.write(first.subarray(first.indexOf('\r\n\r\n') + 4));
+      socket.pipe(socket);
+    });
+    const headers = { 'Content-Length': SIZE };
+    const client = open(gateway, upstream, { method: 'POST', headers });
+    const written = writeAll(client, plain, { bytes: 0 }).then(() => client.end());
+    const hash = createHash('sha256');
+    for await (const part of await answerOf(client)) hash.update(part);
+    await written;
+    expect(hash.digest('hex')).toBe(SIZE_HASH);
+  });
+});
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+
+function* dechunk(body: Buffer): Generator<Buffer> {
+  for (let at = 0; ; ) {
+    const lineEnd = body.indexOf('\r\n', at);
+    const size = Number.parseInt(body.toString('latin1', at, lineEnd), 16);
+    if (size === 0) return;
+    yield body.subarray(lineEnd + 2, lineEnd + 2 + size);
+    at = lineEnd + 2 + size + 2;
+  }
+}
+
+describe('an answer that breaks off is a broken transfer to the client', () => {
+  const LARGE = MIB;
+  const half = Buffer.alloc(LARGE / 2, 'x');
+  const heads = {
+    'of a length, native': `Connection: close\r\nContent-Length: ${LARGE}`,
+    'of a length, ours': `Content-Length: ${LARGE}`,
+    'in chunks': `Transfer-Encoding: chunked\r\n\r\n${LARGE.toString(16)}`,
+  };
+
+  test.each(Object.entries(heads))('%s, when the upstream closes', async (_, head) => {
+    await using upstream = await startUpstream((socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\n${head}\r\n\r\n`.replace(/(\r\n[0-9a-f]+\r\n)\r\n$/, '$1'));
+      socket.end(half);
+    });
+    const answer = await answerOf(open(gateway, upstream).end());
+    expect(await received(answer)).toMatchObject({ isComplete: false });
+  });
+
+  test.each([...Object.entries(heads), ['up to the end of the connection', 'Connection: close']])(
+    '%s, when the upstream resets',
+    async (_, head) => {
+      await using upstream = await startUpstream(async (socket) => {
+        socket.write(
+          `HTTP/1.1 200 OK\r\n${head}\r\n\r\n`.replace(/(\r\n[0-9a-f]+\r\n)\r\n$/, '$1'),
+        );
+        socket.write(half);
+        await setTimeout(50);
+        socket.resetAndDestroy();
+      });
+      const answer = await answerOf(open(gateway, upstream).end());
+      expect(await received(answer)).toMatchObject({ isComplete: false });
+    },
+  );
+
+  test('with a broken chunk', async () => {
+    await using upstream = await startUpstream(async (socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n');
+      await setTimeout(50);
+      socket.end('5\r\nhello!\r\n0\r\n\r\n');
+    });
+    const answer = await answerOf(open(gateway, upstream).end());
+    expect(await received(answer)).toEqual({ bytes: 5, isComplete: false });
+  });
+});
+
+describe('a small answer', () => {
+  test.each([
+    ['of a length', 'Content-Length: 5\r\n\r\nhello', '5'],
+    ['in chunks', 'Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n', '5'],
+    ['up to the end', 'Connection: close\r\n\r\nhello', undefined],
+  ])('%s goes out with its length where that is known', async (_, rest, length) => {
+    await using upstream = await startUpstream((socket) =>
+      socket.end(`HTTP/1.1 200 OK\r\n${rest}`),
+    );
+    const answer = await answerOf(open(gateway, upstream).end());
+    expect(answer.headers['content-length']).toBe(length);
+    expect(await received(answer)).toEqual({ bytes: 5, isComplete: true });
+  });
+
+  test('to HEAD keeps its length', async () => {
+    await using upstream = await startUpstream((socket) =>
+      socket.end('HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n'),
+    );
+    const answer = await answerOf(open(gateway, upstream, { method: 'HEAD' }).end());
+    expect(answer.headers['content-length']).toBe('12345');
+    expect(await received(answer)).toEqual({ bytes: 0, isComplete: true });
+  });
+
+  test.each([204, 304])('%d has no body', async (status) => {
+    await using upstream = await startUpstream((socket) =>
+      socket.write(`HTTP/1.1 ${status} X\r\nX-A: b\r\n\r\n`),
+    );
+    const answer = await answerOf(open(gateway, upstream).end());
+    expect([answer.statusCode, answer.headers['x-a']]).toEqual([status, 'b']);
+    expect(await received(answer)).toEqual({ bytes: 0, isComplete: true });
+  });
+
+  test('comes over IPv6 too', async () => {
+    await using upstream = await startUpstream((socket) => socket.end(OK), '::1');
+    const answer = await answerOf(open(gateway, upstream, { query: '&host=::1' }).end());
+    expect(await received(answer)).toEqual({ bytes: 2, isComplete: true });
+  });
+
+  test('does not wait for an upstream that keeps its connection', async () => {
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    await using upstream = await startUpstream((socket) => {
+      socket.on('end', resolve);
+      socket.write(OK.slice(0, -1));
+      void setTimeout(50).then(() => socket.write(OK.slice(-1)));
+    });
+    const answer = await answerOf(open(gateway, upstream).end());
+    expect(await received(answer)).toEqual({ bytes: 2, isComplete: true });
+    await closed;
+  });
+});
+
+describe('an early answer to a request that is not read', () => {
+  const NO = 'HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno';
+  const endings: [string, (socket: Socket) => unknown][] = [
+    ['and the connection stays open', (socket) => socket.write(NO)],
+    ['and the upstream closes its side', (socket) => socket.end(NO)],
+    [
+      'and the upstream resets',
+      async (socket) => {
+        socket.write(NO);
+        await setTimeout(20);
+        socket.resetAndDestroy();
+      },
+    ],
+  ];
+
+  async function sendTo(upstream: RawUpstream): Promise<unknown> {
+    const headers = { 'Content-Length': SIZE };
+    const client = open(gateway, upstream, { method: 'POST', headers });
+    client.write(Buffer.alloc(MIB));
+    const answer = await answerOf(client);
+    const { bytes } = await received(answer);
+    client.destroy();
+    return [answer.statusCode, bytes];
+  }
+
+  test.each(endings)('is delivered, %s', async (_, answerWith) => {
+    await using upstream = await startUpstream((socket) => {
+      socket.pause();
+      answerWith(socket);
+    });
+    expect(await sendTo(upstream)).toEqual([413, 2]);
+  });
+
+  test('is mostly delivered when the reset comes with it', async () => {
+    await using upstream = await startUpstream((socket) => {
+      socket.pause();
+      socket.write(NO, () => socket.resetAndDestroy());
+    });
+    let deliveredCount = 0;
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const [status] = (await sendTo(upstream)) as [number];
+      if (status === 413) deliveredCount += 1;
+    }
+    // Without looking at the sockets before a write about half of them are lost.
+    expect(deliveredCount).toBeGreaterThan(14);
+  });
+});
+
+describe('no answer', () => {
+  async function failure(upstream: RawUpstream, query = ''): Promise<unknown> {
+    const answer = await answerOf(open(gateway, upstream, { query }).end());
+    expect(answer.statusCode).toBe(502);
+    return JSON.parse((await answer.toArray()).join(''));
+  }
+
+  test('from a port where nobody listens', async () => {
+    const upstream = await startUpstream(() => {});
+    await upstream[Symbol.asyncDispose]();
+    expect(await failure(upstream)).toMatchObject({
+      name: 'DialError',
+      kind: 'connect',
+      requestSent: false,
+    });
+  });
+
+  test('from an address that nobody may dial', async () => {
+    await using upstream = await startUpstream(() => {});
+    expect(await failure(upstream, '&host=169.254.169.254')).toMatchObject({ kind: 'connect' });
+  });
+
+  test.each<[string, (socket: Socket) => void, string]>([
+    ['but an end', (socket) => socket.end(), 'reset'],
+    ['but a reset', (socket) => socket.resetAndDestroy(), 'reset'],
+    ['but silence', () => {}, 'timeout'],
+    ['but nonsense', (socket) => socket.write('220 smtp.example.com ESMTP\r\n'), 'protocol'],
+  ])('%s', async (_, script, kind) => {
+    await using upstream = await startUpstream(script);
+    expect(await failure(upstream, '&timeout=200')).toMatchObject({
+      name: 'UpstreamError',
+      kind,
+      requestSent: true,
+    });
+  });
+});
+
+describe('the connection to the upstream is closed', () => {
+  const heads = ['Connection: close\r\nContent-Length: 1048576', 'Content-Length: 9', 'X-A: b'];
+
+  test.each(heads)('when the answer is not wanted (%j)', async (head) => {
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    await using upstream = await startUpstream((socket) => {
+      socket.on('end', resolve);
+      socket.write(`HTTP/1.1 200 OK\r\n${head}\r\n\r\nhello`);
+    });
+    const answer = await answerOf(open(gateway, upstream, { query: '&cancel' }).end());
+    expect((await answer.toArray()).join('')).toBe('cancelled');
+    await closed;
+  });
+
+  test.each(heads)('when the client goes while the upstream speaks (%j)', async (head) => {
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    let timer: NodeJS.Timeout | undefined;
+    await using upstream = await startUpstream((socket) => {
+      socket.on('end', resolve);
+      socket.write(`HTTP/1.1 200 OK\r\n${head}\r\n\r\nhello`);
+      timer = setInterval(() => socket.write('x'), 20);
+    });
+    const client = open(gateway, upstream).end();
+    const answer = await answerOf(client);
+    await once(answer, 'data');
+    client.destroy();
+    await closed;
+    clearInterval(timer);
+  });
+});
