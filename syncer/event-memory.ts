@@ -47,25 +47,29 @@ export class EventMemory {
     this.#all = new TokenBucket(ALL_BURST, ALL_REFILL_MS, nowMs);
   }
 
-  /** What to write now, in the order of the notices; `dropped` counts those newly left out. */
+  /** What to write now, in the order of the notices; `dropped` of those that wait are new. */
   decide(
     notices: readonly Notice[],
     nowMs: number,
-  ): { readonly decisions: readonly Decision[]; readonly dropped: number } {
+  ): {
+    readonly decisions: readonly Decision[];
+    readonly waiting: readonly Notice[];
+    readonly dropped: number;
+  } {
     const byName = new Map(notices.map((notice) => [this.nameOf(notice), notice]));
     this.#forget(byName, nowMs);
     const decisions: Decision[] = [];
-    const waiting = new Set<string>();
+    const waiting = new Map<string, Notice>();
     for (const [name, notice] of byName) {
       const told = this.#told.get(name);
       if (told && !isDue(told, nowMs)) continue;
-      if (!this.#admit(notice, nowMs)) waiting.add(name);
+      if (!this.#admit(notice, nowMs)) waiting.set(name, notice);
       else if (told) decisions.push({ kind: 'refresh', notice, name, count: told.count + 1 });
       else decisions.push({ kind: 'create', notice, name });
     }
-    const dropped = [...waiting].filter((name) => !this.#waiting.has(name)).length;
-    this.#waiting = waiting;
-    return { decisions, dropped };
+    const dropped = [...waiting.keys()].filter((name) => !this.#waiting.has(name)).length;
+    this.#waiting = new Set(waiting.keys());
+    return { decisions, waiting: [...waiting.values()], dropped };
   }
 
   /** The server has it now. */

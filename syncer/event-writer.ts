@@ -58,13 +58,38 @@ class EventWriter {
   }
 
   async follow(served: Served): Promise<void> {
-    const { compilation, term } = served;
-    const { client, clock, log, onOutcome } = this.#options;
-    const notices = [...problemNotices(compilation), ...this.#synced(served)];
+    const { compilation } = served;
+    const { clock, onOutcome } = this.#options;
+    if (this.#term !== served.term) this.#digests = null;
+    this.#term = served.term;
+    const synced = this.#synced(served);
+    const notices = [...problemNotices(compilation), ...(synced?.notices ?? [])];
     this.#memory ??= new EventMemory(compilation.options[0].controllerName, clock.now());
-    const { decisions, dropped } = this.#memory.decide(notices, clock.now());
+    const { decisions, waiting, dropped } = this.#memory.decide(notices, clock.now());
     for (let i = 0; i < dropped; i++) onOutcome?.('dropped');
+    // What is not told now has to differ the next time too.
+    const untold = new Set([...waiting, ...decisions.map((it) => it.notice)].filter(isSynced));
+    try {
+      await this.#writeAll(decisions, served, (notice) => untold.delete(notice));
+    } finally {
+      if (synced) this.#digests = without(synced.digests, untold);
+    }
+  }
+
+  /** `null` while a person has pinned the pointer: what was published is not served. */
+  #synced({ compilation, version, result }: Served) {
+    if (result.outcome !== 'published' && result.outcome !== 'unchanged') return null;
+    const isNew = wasNeverSynced(compilation, this.#options.wallMs());
+    return syncedNotices(compilation, version, this.#digests, isNew);
+  }
+
+  async #writeAll(
+    decisions: readonly Decision[],
+    { compilation, term }: Served,
+    onTold: (notice: Notice) => void,
+  ): Promise<void> {
     if (decisions.length === 0) return;
+    const { client, log, onOutcome } = this.#options;
     this.#api ??= await discoverEventsApi(client, term.signal);
     this.#permission ??= new Permission(`create and patch on ${this.#api.resource}`, log);
     const refusedIn = new Set<string>();
@@ -74,19 +99,9 @@ class EventWriter {
         ? 'refused'
         : await this.#write(decision, compilation, this.#api, this.#permission, term);
       if (outcome === 'refused') refusedIn.add(namespace);
+      else onTold(decision.notice);
       onOutcome?.(outcome);
     }
-  }
-
-  /** Nothing while a person has pinned the pointer: what was published is not served. */
-  #synced({ compilation, version, result, term }: Served): readonly Notice[] {
-    if (this.#term !== term) this.#digests = null;
-    this.#term = term;
-    if (result.outcome !== 'published' && result.outcome !== 'unchanged') return [];
-    const isNew = wasNeverSynced(compilation, this.#options.wallMs());
-    const { notices, digests } = syncedNotices(compilation, version, this.#digests, isNew);
-    this.#digests = digests;
-    return notices;
   }
 
   async #write(
@@ -183,6 +198,15 @@ class EventWriter {
       atMs: this.#options.wallMs(),
     };
   }
+}
+
+function isSynced({ reason }: Notice): boolean {
+  return reason === 'Synced';
+}
+
+function without(digests: Digests, untold: ReadonlySet<Notice>): Digests {
+  const uids = new Set([...untold].map((it) => it.uid));
+  return new Map([...digests].filter(([uid]) => !uids.has(uid)));
 }
 
 const INSTANCE_LENGTH_MAX = 128;

@@ -29,6 +29,8 @@ import { watchScope } from './watch-scope.ts';
 
 /** How long a publication under way at SIGTERM may take to its end; then it is abandoned. */
 const FINISH_MS = 8_000;
+/** How long that may take then. */
+const ABANDON_MS = 3_000;
 /** How long the start waits for Cloudflare. */
 const CHECK_MS = 5_000;
 
@@ -158,12 +160,17 @@ function signalled(): Promise<NodeJS.Signals> {
   });
 }
 
-/** Lets what is under way come to its end, still leading; what takes too long is abandoned. */
+/**
+ * Lets what is under way come to its end, still leading; what takes too long is abandoned, and what
+ * cannot be is left, so that the Lease is released in any case.
+ */
 async function finish(work: () => Promise<void>, election: Election): Promise<void> {
   const done = new AbortController();
-  void SYSTEM_CLOCK.sleep(FINISH_MS, done.signal).then(() =>
-    election.term?.end('this process ends'),
-  );
-  await work();
+  const abandon = async () => {
+    await SYSTEM_CLOCK.sleep(FINISH_MS, done.signal);
+    if (!done.signal.aborted) election.term?.end('this process ends');
+    await SYSTEM_CLOCK.sleep(ABANDON_MS, done.signal);
+  };
+  await Promise.race([work(), abandon()]);
   done.abort();
 }

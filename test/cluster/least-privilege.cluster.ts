@@ -95,14 +95,20 @@ describe('with the rules of deploy/', () => {
     expect(new Set(names)).toEqual(new Set([`${SECRET.namespace}/${SECRET.name}`]));
   });
 
-  test('Secrets of named namespaces are enough', async () => {
-    const everywhere = `/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/causeway-secrets`;
-    await cluster.api.delete(everywhere);
-    const named = await accessManifests({ overlay: 'named-namespaces' });
-    await applyAll(cluster, ...named);
+  const single = { CAUSEWAY_WATCH_NAMESPACE: 'default', CAUSEWAY_WATCH_NAMESPACE_SELECTOR: '' };
+
+  test.each([
+    ['named-namespaces', ['causeway-secrets'], {}],
+    ['watch-namespaces', ['causeway-secrets', 'causeway-routing'], single],
+  ])('those of the overlay %s are enough', async (overlay, unbound, env) => {
+    const bindings = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings';
+    for (const name of unbound) await cluster.api.delete(`${bindings}/${name}`);
+    await applyAll(cluster, ...(await accessManifests({ overlay })));
     try {
-      await using syncer = startSyncer('named');
+      await addIngress();
+      await using syncer = startSyncer(overlay, env);
       await syncer.says(/^published/);
+      await waitFor('a status', async () => (await statusOf(`web-${ingresses}`)).includes('edge.'));
       expect(syncer.log()).not.toMatch(/may not/);
     } finally {
       await applyAll(cluster, ...(await accessManifests(ACCESS)));
@@ -217,7 +223,7 @@ async function addIngress(): Promise<void> {
 }
 
 /** Each has a cluster name of its own, so that each has something to publish. */
-function startSyncer(name: string): SyncerProcess {
+function startSyncer(name: string, env: Readonly<Record<string, string>> = {}): SyncerProcess {
   return new SyncerProcess(cluster, {
     KUBECONFIG: kubeconfig,
     CLOUDFLARE_BASE_URL: `${cloudflare.origin}/client/v4`,
@@ -230,6 +236,7 @@ function startSyncer(name: string): SyncerProcess {
     CAUSEWAY_LEASE_NAME: 'causeway',
     CAUSEWAY_WATCH_NAMESPACE_SELECTOR: 'team=shop',
     CAUSEWAY_PUBLISH_ADDRESS: 'edge.example.com',
+    ...env,
   });
 }
 

@@ -12,6 +12,8 @@ const KINDS = [
   ['v1', 'Endpoints'],
   ['v1', 'Node'],
   ['v1', 'Secret'],
+  ['v1', 'ConfigMap'],
+  ['v1', 'Namespace'],
 ] as const;
 
 function object(apiVersion: string, kind: string, rest: object = {}) {

@@ -340,7 +340,7 @@ describe('a server that refuses', () => {
         level: 'warn',
         fields: { verb: 'list', resource: 'services', namespace: null },
         message: expect.stringContaining(
-          'may not list services in all namespaces: allow get, list',
+          'may not list services in all namespaces: allow list and watch',
         ),
       },
     ]);

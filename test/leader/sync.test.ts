@@ -143,6 +143,19 @@ test('asked to end in the middle of a publication, it ends that first', async ()
   expect(holder()).toBe('');
 });
 
+test('asked to end in one that takes too long, it abandons that and gives the Lease away', async () => {
+  const respond = { kind: 'status', status: 429, retryAfter: '600' } as const;
+  await cf.inject({ match: '/bulk$', respond });
+  const syncer = new Syncer('pod-a');
+  await syncer.says(/^leading/);
+  await expect.poll(() => cf.calls(), PATIENCE).toContain('PUT bulk');
+  syncer.kill('SIGTERM');
+  expect(await syncer.exited).toBe(0);
+  expect((await syncer.says(/^publication abandoned/)).reason).toBe('this process ends');
+  expect(holder()).toBe('');
+  expect(await cf.rows('SELECT version FROM pointers')).toEqual([{ version: '' }]);
+});
+
 test('without leave for the Lease it says so, is not ready and publishes nothing', async () => {
   server.refuseLeasesWith = 403;
   const syncer = new Syncer('pod-a');

@@ -90,7 +90,6 @@ describe('an Event', () => {
   });
 
   test('is of the core group where the server has no other', async () => {
-    server.discovers({ 'events.k8s.io/v1': [] });
     const old = await ScriptedApiServer.start();
     const oldClient = new ApiClient(old.kubeConfig);
     const options = { log, clock, wallMs: () => NOW, random: () => 0, instance: 'causeway-0' };
@@ -175,6 +174,33 @@ describe('Synced', () => {
     });
     post.json(201, {});
     await done;
+  });
+
+  test('the next time, when the server was away', async () => {
+    const objects = [ingress(), service()];
+    const done = see(objects);
+    for (let attempt = 0; attempt < 5; attempt++) (await server.next('post', 'events')).reset();
+    await expect(done).rejects.toThrow();
+    const again = see(objects, VERSION_2);
+    const post = await server.next('post', 'events');
+    expect(await post.body).toMatchObject({ reason: 'Synced' });
+    post.json(201, {});
+    await again;
+    await see(objects, VERSION_2);
+    expect(posts()).toBe(6);
+  });
+
+  test('later, when there is no room for all at once', async () => {
+    const many = Array.from({ length: 102 }, (_, i) => ingress({ name: `i${i}`, path: `/${i}` }));
+    const first = see([...many, service()]);
+    for (let i = 0; i < 100; i++) (await server.next('post', 'events')).json(201, {});
+    await first;
+    expect(outcomes.filter((it) => it === 'dropped')).toHaveLength(2);
+    clock.time += 1000;
+    const second = see([...many, service()], VERSION_2);
+    for (let i = 0; i < 2; i++) (await server.next('post', 'events')).json(201, {});
+    await second;
+    expect(posts()).toBe(102);
   });
 
   test('not while a person has pinned the pointer', async () => {
@@ -262,21 +288,4 @@ describe('failures', () => {
     await expect(late).rejects.toThrow();
     expect(posts()).toBe(0);
   });
-});
-
-test('two Causeways of different class speak about their own Ingresses only', async () => {
-  const other = { ...PUBLISHING, controllerName: 'acme.example/other', ingressClass: 'other' };
-  const mine = ingress({ name: 'mine', service: 'typo', shows: [EDGE] });
-  const theirs = ingress({ name: 'theirs', className: 'other', service: 'typo', shows: [EDGE] });
-  const first = see([mine, theirs]);
-  const post = await server.next('post', 'events');
-  expect(await post.body).toMatchObject({ regarding: { name: 'mine' } });
-  post.json(201, {});
-  await first;
-  const second = follow(served(compiled([mine, theirs], other)));
-  const other1 = await server.next('post', 'events');
-  expect(await other1.body).toMatchObject({ regarding: { name: 'theirs' } });
-  other1.json(201, {});
-  await second;
-  expect(posts()).toBe(2);
 });

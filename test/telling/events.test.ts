@@ -31,6 +31,20 @@ describe('problems', () => {
     expect(new Set(notices.map((it) => it.note)).size).toBe(1);
   });
 
+  test('are told by each of two Causeways to its own Ingresses', () => {
+    const mine = ingress({ name: 'mine', service: 'typo' });
+    const theirs = ingress({ name: 'theirs', className: 'other', service: 'typo' });
+    const options = { controllerName: 'acme.example/other', ingressClass: 'other' };
+    const told = (compilation: ReturnType<typeof compiled>) => [
+      ...problemNotices(compilation).map((it) => it.object.name),
+      ...syncedNotices(compilation, VERSION_1, new Map(), () => true).notices.map(
+        (it) => it.object.name,
+      ),
+    ];
+    expect(told(compiled([mine, theirs]))).toEqual(['mine', 'mine']);
+    expect(told(compiled([mine, theirs], options))).toEqual(['theirs', 'theirs']);
+  });
+
   test('of one port of a Service are not told to Ingresses that use another', () => {
     const ports = [
       { port: 80, nodePort: 30080 },
