@@ -41,6 +41,15 @@ const ACCOUNT_ID = 'local';
 const NAMESPACE_ID = 'causeway-kv';
 const DATABASE_ID = 'causeway-d1';
 
+/** What both workers have. */
+const STORAGE = {
+  kvNamespaces: { KV: NAMESPACE_ID },
+  d1Databases: { DB: DATABASE_ID },
+  modules: true,
+  compatibilityDate: COMPATIBILITY_DATE,
+  compatibilityFlags: COMPATIBILITY_FLAGS,
+} as const;
+
 export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const entry = options.productionRules ? 'workers/production-rules.ts' : '../worker/index.ts';
   const [script, apiScript] = await Promise.all([
@@ -49,13 +58,6 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   ]);
   const apiToken = randomBytes(24).toString('hex');
   const adminToken = options.adminToken ?? randomBytes(24).toString('hex');
-  const storage = {
-    kvNamespaces: { KV: NAMESPACE_ID },
-    d1Databases: { DB: DATABASE_ID },
-    modules: true,
-    compatibilityDate: COMPATIBILITY_DATE,
-    compatibilityFlags: COMPATIBILITY_FLAGS,
-  };
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       host: '127.0.0.1',
@@ -64,35 +66,13 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       handleStructuredLogs: ({ message }) => options.onLog(message),
       ...(options.persist !== null && { resourcePersistencePath: options.persist }),
       workers: [
+        gatewayWorker(script, adminToken, options),
         {
-          ...storage,
-          name: 'edge',
-          script,
-          unsafeDirectSockets: [{ host: '127.0.0.1', port: 0, proxy: true }],
-          bindings: {
-            CLUSTER: options.cluster,
-            REFRESH_SECONDS: '1',
-            ADDRESS_POLICY: options.productionRules ? 'production' : 'local',
-            ADMIN_HOST: options.adminHost,
-            ADMIN_TOKEN: adminToken,
-            ...(options.publicKey !== null && { MANIFEST_PUBLIC_KEY: options.publicKey }),
-            ...(options.responseTimeoutMs !== undefined && {
-              RESPONSE_TIMEOUT_MS: String(options.responseTimeoutMs),
-            }),
-          },
-          ...(options.productionRules && { serviceBindings: { NETWORK: PRODUCTION_NETWORK } }),
-        },
-        {
-          ...storage,
+          ...STORAGE,
           name: 'cloudflare-api',
           script: apiScript,
           unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
-          bindings: {
-            API_TOKEN: apiToken,
-            ACCOUNT_ID,
-            NAMESPACE_ID,
-            DATABASE_ID,
-          },
+          bindings: { API_TOKEN: apiToken, ACCOUNT_ID, NAMESPACE_ID, DATABASE_ID },
         },
       ],
     }),
@@ -112,6 +92,27 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     },
     admin: { host: options.adminHost, token: adminToken },
     stop: () => miniflare.dispose(),
+  };
+}
+
+function gatewayWorker(script: string, adminToken: string, options: EdgeOptions) {
+  return {
+    ...STORAGE,
+    name: 'edge',
+    script,
+    unsafeDirectSockets: [{ host: '127.0.0.1', port: 0, proxy: true }],
+    bindings: {
+      CLUSTER: options.cluster,
+      REFRESH_SECONDS: '1',
+      ADDRESS_POLICY: options.productionRules ? 'production' : 'local',
+      ADMIN_HOST: options.adminHost,
+      ADMIN_TOKEN: adminToken,
+      ...(options.publicKey !== null && { MANIFEST_PUBLIC_KEY: options.publicKey }),
+      ...(options.responseTimeoutMs !== undefined && {
+        RESPONSE_TIMEOUT_MS: String(options.responseTimeoutMs),
+      }),
+    },
+    ...(options.productionRules && { serviceBindings: { NETWORK: PRODUCTION_NETWORK } }),
   };
 }
 

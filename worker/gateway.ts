@@ -1,6 +1,6 @@
 import { normaliseHost } from '../snapshot/hostname.ts';
 import type { DialerName, Hostname, Upstream } from '../snapshot/types.ts';
-import { admin } from './admin.ts';
+import { admin, isAdmin } from './admin.ts';
 import { type AnswerReason, answer } from './answers.ts';
 import { Balancer } from './balance.ts';
 import { clientResponse } from './client-response.ts';
@@ -57,7 +57,10 @@ export async function handle(
   if (!url) return answer('BadRequest', request, requestId);
   const host = normaliseHost(url.authority);
   try {
-    if (host === gateway.settings.admin?.host) {
+    const { admin: hidden } = gateway.settings;
+    if (hidden && host === hidden.host) {
+      // Without the token nobody learns that there is anything.
+      if (!(await isAdmin(request, hidden.token))) return answer('NoRoute', request, requestId);
       return await admin.fetch(request, { gateway }, ctx);
     }
     return await route(gateway, { request, url, host, requestId, ctx });

@@ -43,11 +43,6 @@ export class LoadedSnapshot {
     return catchAll ? this.#lookUp(catchAll, host) : this.#load(host);
   }
 
-  /** Whether {@link find} can answer without reading. */
-  has(host: Hostname): boolean {
-    return this.#shards.has(this.#hashFor(host));
-  }
-
   /** The hosts in memory; each version that follows has them ready before it is used. */
   loadedHosts(): readonly Hostname[] {
     return [...this.#shards.values()].flatMap((shard) => [...shard.table.keys()]);

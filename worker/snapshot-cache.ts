@@ -60,10 +60,24 @@ export class SnapshotCache {
     if (next) await this.#replace(next, read);
   }
 
+  /** The mirror is the way out for all that can be wrong with what D1 says, also for saying nothing. */
   async #findCold(host: Hostname, nowMs: number): Promise<HostLookup> {
     this.#lastReadMs = nowMs;
-    const read = ++this.#reads;
-    const verified = await this.#readAnywhere();
+    try {
+      const read = ++this.#reads;
+      return await this.#findIn(await this.#store.current(), host, read);
+    } catch (error) {
+      console.warn(`not served by the pointer in D1, asking its mirror in KV: ${error}`);
+      const read = ++this.#reads;
+      return this.#findIn(await this.#store.mirror(), host, read);
+    }
+  }
+
+  async #findIn(
+    verified: VerifiedManifest | null,
+    host: Hostname,
+    read: number,
+  ): Promise<HostLookup> {
     if (!verified) throw new Error('nothing was published yet');
     await this.#replace(verified, read);
     const snapshot = this.#current;
@@ -71,16 +85,7 @@ export class SnapshotCache {
     return { version: snapshot.version, host: await snapshot.find(host) };
   }
 
-  async #readAnywhere(): Promise<VerifiedManifest | null> {
-    try {
-      return await this.#store.current();
-    } catch (error) {
-      console.warn(`pointer not read from D1, asking its mirror in KV: ${error}`);
-      return this.#store.mirror();
-    }
-  }
-
-  /** A shard that cannot be read: the version before may still know the host. */
+  /** A shard that cannot be read: then the whole host is served by the version before. */
   async #findInShard(
     snapshot: LoadedSnapshot,
     host: Hostname,
@@ -90,7 +95,7 @@ export class SnapshotCache {
       return { version: snapshot.version, host: await pending };
     } catch (error) {
       const previous = this.#previous;
-      if (!previous?.has(host)) throw error;
+      if (!previous) throw error;
       console.warn(`serving ${host} from version ${previous.version}: ${error}`);
       return { version: previous.version, host: await previous.find(host) };
     }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KubernetesApi } from './api.ts';
 import { ControlPlane, SERVICE_RANGE } from './control-plane.ts';
@@ -35,7 +35,8 @@ export interface ClusterOptions {
  *     await fetch(`http://10.0.0.11:${await cluster.nodePort('default', 'web')}/`);
  *
  * One process has one cluster at a time, since the addresses are fixed; other processes in other edges do
- * not disturb it. `CAUSEWAY_CLUSTER_LOGS` names a folder for the logs, which otherwise go with the cluster.
+ * not disturb it. `CAUSEWAY_CLUSTER_LOGS` names a folder for folders of logs, which otherwise go with the
+ * cluster.
  */
 export class Cluster {
   /** The API server as admin: quicker than kubectl where a test asks often. */
@@ -65,8 +66,9 @@ export class Cluster {
     const edge = currentEdge();
     const dir = join(edge.dir, 'cluster');
     if (existsSync(dir)) throw new Error('this edge has a cluster already: stop that one first');
-    const logDir = process.env.CAUSEWAY_CLUSTER_LOGS ?? join(dir, 'logs');
-    for (const each of [dir, logDir]) mkdirSync(each, { recursive: true });
+    const logs = process.env.CAUSEWAY_CLUSTER_LOGS || join(dir, 'logs');
+    for (const each of [dir, logs]) mkdirSync(each, { recursive: true });
+    const logDir = mkdtempSync(join(logs, 'cluster-'));
     const network = new Network();
     const processes = new Processes(logDir);
     const controlPlane = new ControlPlane(dir, edge.binaries, processes);

@@ -51,7 +51,8 @@ export function createEdge(binaries: string, tools: string): Edge {
 /** Ends what still runs in the namespaces of this run, and removes them and the folder. */
 export function destroyEdge({ prefix, dir }: Edge): void {
   for (const namespace of namespacesOf(prefix)) destroyNamespace(namespace);
-  rmSync(dir, { recursive: true, force: true });
+  // Some of those that were killed may not have quite ended.
+  rmSync(dir, { recursive: true, force: true, maxRetries: 10 });
 }
 
 /** Removes what runs killed with SIGKILL left behind: namespaces and folders of pids that are no more. */

@@ -32,7 +32,8 @@ export async function runInEdge(argv: readonly string[]): Promise<number> {
     ];
     const child = spawn(program, args, {
       stdio: 'inherit',
-      env: { ...process.env, [EDGE_VARIABLE]: JSON.stringify(edge) },
+      // What programs leave in their temporary folder when they are killed goes with the edge.
+      env: { ...process.env, TMPDIR: edge.dir, [EDGE_VARIABLE]: JSON.stringify(edge) },
     });
     stopRelaying.now = relaySignals((signal) => child.kill(signal));
     return await new Promise<number>((resolve, reject) => {

@@ -103,6 +103,39 @@ export function nodePortService(name: string, options: ServiceOptions = {}): Man
   };
 }
 
+/** Port 80 of the pods of the Deployment of that name, for those inside the cluster only. */
+export function clusterIpService(name: string): Manifest {
+  const ports = [{ port: 80, protocol: 'TCP', targetPort: 8080 }];
+  return { ...nodePortService(name), spec: { selector: { app: name }, ports } };
+}
+
+/** A Service without a selector: addresses outside the cluster, in an EndpointSlice. */
+export function outsideService(name: string): Manifest {
+  return { ...nodePortService(name), spec: { ports: [{ port: 80, protocol: 'TCP' }] } };
+}
+
+/** The addresses of an {@link outsideService}, all with port 8080; in the version that this server has. */
+export async function endpointSlice(
+  cluster: Cluster,
+  service: string,
+  addresses: readonly string[],
+): Promise<Manifest> {
+  const current = 'discovery.k8s.io/v1';
+  const apiVersion = await cluster.api.get(`/apis/${current}`).then(
+    () => current,
+    () => `${current}beta1`,
+  );
+  const labels = { 'kubernetes.io/service-name': service };
+  return {
+    apiVersion,
+    kind: 'EndpointSlice',
+    metadata: { name: `${service}-1`, namespace: 'default', labels },
+    addressType: 'IPv4',
+    ports: [{ name: '', protocol: 'TCP', port: 8080 }],
+    endpoints: addresses.map((address) => ({ addresses: [address] })),
+  };
+}
+
 export interface IngressOptions {
   namespace?: string;
   /** Default `causeway`. */

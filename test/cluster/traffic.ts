@@ -66,8 +66,15 @@ export class Traffic {
 
 /** A check: this Service answered, with 200. */
 export function answeredBy(service: string): (answer: Answer) => string | null {
+  return answeredByOneOf(service);
+}
+
+/** A check: one of these Services answered, with 200. */
+export function answeredByOneOf(...services: string[]): (answer: Answer) => string | null {
   return ({ status, from, text }) =>
-    status === 200 && from === service ? null : `${status} ${from}, not ${service}: ${text}`;
+    status === 200 && services.includes(from)
+      ? null
+      : `${status} ${from}, not ${services}: ${text}`;
 }
 
 /** A check: whoever answered was this Service, or the edge said that nobody can. */
@@ -75,9 +82,7 @@ export function neverAnotherThan(
   service: string,
   ownStatuses: readonly number[],
 ): (answer: Answer) => string | null {
-  return (answer) => {
-    const { status, from, text } = answer;
-    if (from === 'edge' && ownStatuses.includes(status)) return null;
-    return answeredBy(service)(answer) && `${status} ${from}: ${text}`;
-  };
+  const check = answeredBy(service);
+  return (answer) =>
+    answer.from === 'edge' && ownStatuses.includes(answer.status) ? null : check(answer);
 }

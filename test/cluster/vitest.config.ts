@@ -10,5 +10,6 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 90_000,
+    reporters: ['default', './test/support/count-reporter.ts'],
   },
 });

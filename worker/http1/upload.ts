@@ -59,10 +59,9 @@ export class Upload {
 
   async #send(head: Uint8Array): Promise<void> {
     const isWritten = await this.#write(head);
-    if (this.#body !== null) {
-      if (isWritten) await this.#sendBody(this.#body);
-      else this.#body.cancel(new Error('the upstream takes nothing'));
-    }
+    if (this.#body === null) return;
+    if (isWritten) await this.#sendBody(this.#body);
+    else this.#body.cancel(new Error('the upstream takes nothing'));
     // Also if the upstream takes no more: it may have answered before it hung up.
     this.#deadline.start();
   }
