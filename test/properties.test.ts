@@ -39,7 +39,7 @@ describe('the compiler', () => {
         const [one, two] = [objects, again.map(backwards)].map((raw) =>
           compile(stateOf(raw), { ...DEFAULTS, ...chosen }),
         );
-        expect(two).toEqual(one);
+        expect(two?.problems).toEqual(one?.problems);
         expect(await bytesOf(two?.snapshot)).toEqual(await bytesOf(one?.snapshot));
       }),
       { numRuns: 300 },
