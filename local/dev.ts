@@ -65,7 +65,10 @@ function sourceOf(paths: readonly string[], flags: DevFlags): StateSource {
     const scope = watchScope(compileOptions(flags));
     return new ClusterSource({ ...scope, kubeConfig, logger: TERMINAL_LOGGER });
   }
-  return new FileSource({ paths, nodeAddress: flags.nodeAddress });
+  const files = new FileSource({ paths, nodeAddress: flags.nodeAddress });
+  // A mistake in them is told before anything is started.
+  files.read();
+  return files;
 }
 
 /**

@@ -51,7 +51,7 @@ const STORAGE = {
 } as const;
 
 export async function startEdge(options: EdgeOptions): Promise<Edge> {
-  const entry = options.productionRules ? 'workers/production-rules.ts' : '../worker/index.ts';
+  const entry = options.productionRules ? 'workers/production-rules.ts' : 'workers/edge.ts';
   const [script, apiScript] = await Promise.all([
     bundleWorker(pathOf(entry)),
     bundleWorker(pathOf('workers/cloudflare-api.ts')),

@@ -1,5 +1,6 @@
 import { productionFetch } from './production-rules/fetch.ts';
 import { productionGateway } from './production-rules/gateway.ts';
+import { takingUnwantedBodies } from './unwanted-body.ts';
 
 /**
  * The worker of production for `causeway dev --production-rules`: it runs unchanged, but where
@@ -16,7 +17,9 @@ import { productionGateway } from './production-rules/gateway.ts';
  */
 globalThis.fetch = productionFetch(fetch);
 
-export default productionGateway(({ NETWORK }) => ({
-  connect: (address, options) => NETWORK.connect(address, options),
-  now: Date.now,
-}));
+export default takingUnwantedBodies(
+  productionGateway(({ NETWORK }) => ({
+    connect: (address, options) => NETWORK.connect(address, options),
+    now: Date.now,
+  })),
+);

@@ -107,14 +107,27 @@ describe('an answer of our own', () => {
       }
     });
 
-    it('comes also to those who send a body that nobody reads', async () => {
-      const body = { method: 'POST', headers: ['Content-Length: 60000'], body: 'x'.repeat(60_000) };
-      for (const [target, status] of [
-        ['/none', 503],
-        ['/unknown', 404],
-      ] as const) {
-        expect((await send(rig.front.port, { ...body, target })).status).toBe(status);
-      }
+    it.each([60_000, 100_000, 5_000_000])(
+      'comes also to those who send a body of %i bytes that nobody reads',
+      async (length) => {
+        const headers = [`Content-Length: ${length}`];
+        const body = { method: 'POST', headers, body: 'x'.repeat(length) };
+        for (const [target, status] of [
+          ['/none', 503],
+          ['/dead', 502],
+          ['/unknown', 404],
+        ] as const) {
+          expect((await send(rig.front.port, { ...body, target })).status).toBe(status);
+        }
+      },
+    );
+
+    it('does not wait for a body that does not come', async () => {
+      const headers = ['Content-Length: 5000000'];
+      const post = { method: 'POST', target: '/unknown', headers };
+      expect((await send(rig.front.port, post)).status).toBe(404);
+      const begun = { ...post, body: 'x'.repeat(100_000) };
+      expect((await send(rig.front.port, begun)).status).toBe(404);
     });
   });
 });
