@@ -57,9 +57,10 @@ export async function startFront(
     socket.on('close', () => open.delete(socket));
   });
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    const fail = (error: NodeJS.ErrnoException) => reject(listenError(error, listen));
+    server.once('error', fail);
     server.listen(listen.port, listen.host, () => {
-      server.off('error', reject);
+      server.off('error', fail);
       resolve();
     });
   });
@@ -73,6 +74,20 @@ export async function startFront(
         agent.destroy();
       }),
   };
+}
+
+/** The two that everybody meets, in words that say what to do. */
+function listenError(
+  error: NodeJS.ErrnoException,
+  { host, port }: { readonly host: string; readonly port: number },
+): Error {
+  if (error.code === 'EADDRINUSE') {
+    return new Error(`port ${port} of ${host} is already in use; choose another with --http-port`);
+  }
+  if (error.code === 'EACCES') {
+    return new Error(`port ${port} needs more rights than we have; choose one with --http-port`);
+  }
+  return error;
 }
 
 interface Target {
