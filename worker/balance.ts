@@ -6,6 +6,8 @@ export interface EndpointState {
   inFlight: number;
   /** Failed connections in a row. */
   failures: number;
+  /** When the first of these was. */
+  failingSinceMs: number;
   ejectedUntilMs: number;
   /** Somebody tries whether it is back: see {@link Balancer.takeRested}. */
   isOnTrial: boolean;
@@ -14,6 +16,8 @@ export interface EndpointState {
 /** How long an endpoint rests after its first failed connection; doubled for each further trial. */
 export const EJECTION_MS_BASE = 2_000;
 export const EJECTION_MS_MAX = 60_000;
+/** An upstream that is refused for so long is more than a rolling update. */
+export const LOST_AFTER_MS = 5_000;
 /** A trial of which nothing was heard for so long was abandoned by the runtime. */
 const TRIAL_MS_MAX = 10_000;
 /** Beyond this, states that carry nothing worth keeping are dropped. */
@@ -61,6 +65,13 @@ export class Balancer {
     return rested;
   }
 
+  /** Whether nobody has got to any of an upstream's endpoints for long: waiting would be in vain. */
+  isLost(upstream: Upstream, nowMs: number): boolean {
+    const since = nowMs - LOST_AFTER_MS;
+    const isDown = (it: EndpointState) => it.failures > 0 && it.failingSinceMs <= since;
+    return this.#statesOf(upstream).every(isDown);
+  }
+
   connected(state: EndpointState): void {
     if (state.failures > 0) this.#failing -= 1;
     state.failures = 0;
@@ -71,7 +82,10 @@ export class Balancer {
   failed(state: EndpointState, nowMs: number): void {
     // Connections that were begun together fail together, and say together what one of them says.
     if (nowMs < state.ejectedUntilMs && !state.isOnTrial) return;
-    if (state.failures === 0) this.#failing += 1;
+    if (state.failures === 0) {
+      this.#failing += 1;
+      state.failingSinceMs = nowMs;
+    }
     state.isOnTrial = false;
     const restMs = Math.min(EJECTION_MS_BASE * 2 ** state.failures, EJECTION_MS_MAX);
     state.failures += 1;
@@ -92,7 +106,14 @@ export class Balancer {
     const known = this.#states.get(key);
     if (known) return known;
     if (this.#states.size >= STATES_MAX) this.#sweep();
-    const state = { endpoint, inFlight: 0, failures: 0, ejectedUntilMs: 0, isOnTrial: false };
+    const state = {
+      endpoint,
+      inFlight: 0,
+      failures: 0,
+      failingSinceMs: 0,
+      ejectedUntilMs: 0,
+      isOnTrial: false,
+    };
     this.#states.set(key, state);
     return state;
   }

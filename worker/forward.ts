@@ -1,7 +1,7 @@
 import type { Upstream } from '../snapshot/types.ts';
 import type { Balancer, EndpointState } from './balance.ts';
 import type { Connection, Dialer } from './dial/dialer.ts';
-import { DialError, type UpstreamError } from './dial/upstream-error.ts';
+import { DialError, UnansweredError, type UpstreamError } from './dial/upstream-error.ts';
 import { exchange } from './http1/exchange.ts';
 import type { UpstreamRequest, UpstreamResponse } from './http1/message.ts';
 
@@ -16,13 +16,19 @@ export interface ForwardOptions {
   readonly onBodyFailure: (error: UpstreamError) => void;
 }
 
-/** How many endpoints one request may try before the client hears of it. */
+/** How many endpoints one request may dial before the caller hears of it. */
 const CONNECT_ATTEMPTS_MAX = 4;
 
 /**
- * Sends a request to one of an upstream's endpoints. A connection that fails is tried elsewhere at
- * once, whatever the method, since nothing was sent; after the first byte nothing is tried again.
- * Rejects with UpstreamError, InvalidRequestError or RequestBodyError.
+ * While there is another endpoint to try: whoever is within reach answers sooner, but for a lost
+ * packet, and a node whose kube-proxy still sends to a pod that is gone does not answer at all.
+ */
+const CONNECT_TIMEOUT_MS_FIRST = 1_000;
+
+/**
+ * Sends a request to one of an upstream's endpoints, and once more when the connection ends before
+ * an answer and the request may be repeated. Rejects with UpstreamError, InvalidRequestError or
+ * RequestBodyError; with DialError, when nothing was sent. See docs/retries.md.
  */
 export async function forward(
   request: UpstreamRequest,
@@ -31,25 +37,70 @@ export async function forward(
   balancer: Balancer,
   options: ForwardOptions,
 ): Promise<UpstreamResponse> {
-  const tried: EndpointState[] = [];
+  const from = { upstream, dialer, balancer };
+  const { connection, state } = await dialOne(from, null, options);
+  try {
+    return await exchange(connection, request, options);
+  } catch (error) {
+    if (!(error instanceof UnansweredError && isRepeatable(request))) throw error;
+    try {
+      const second = await dialOne(from, state, options);
+      return await exchange(second.connection, request, options);
+    } catch (secondError) {
+      // Something was sent all the same: nobody may take it for a request that found no one.
+      throw secondError instanceof DialError ? error : secondError;
+    }
+  }
+}
+
+/**
+ * Whether sending the request twice is the same as once (RFC 9110 section 9.2.2) and it is still all
+ * there: what was read of a client's body cannot be read again.
+ */
+function isRepeatable({ method, body }: UpstreamRequest): boolean {
+  return body === null && IDEMPOTENT_METHODS.has(method);
+}
+
+const IDEMPOTENT_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+
+interface Dialling {
+  readonly upstream: Upstream;
+  readonly dialer: Dialer;
+  readonly balancer: Balancer;
+}
+
+/**
+ * Opens a connection, to another endpoint than `last` if there is one: behind the address of a node
+ * are many pods. One that fails is tried elsewhere at once, whatever the method, since nothing was
+ * sent. Rejects with DialError.
+ */
+async function dialOne(
+  { upstream, dialer, balancer }: Dialling,
+  last: EndpointState | null,
+  options: ForwardOptions,
+): Promise<{ readonly connection: Connection; readonly state: EndpointState }> {
+  const tried = last && upstream.endpoints.length > 1 ? [last] : [];
   let failure: DialError | null = null;
-  while (tried.length < CONNECT_ATTEMPTS_MAX) {
+  for (let attempt = 1; attempt <= CONNECT_ATTEMPTS_MAX; attempt++) {
     const state = balancer.pick(upstream, tried, Math.random);
     if (!state) break;
     tried.push(state);
+    const isLast = tried.length === upstream.endpoints.length || attempt === CONNECT_ATTEMPTS_MAX;
+    const firstMs = Math.min(CONNECT_TIMEOUT_MS_FIRST, options.connectTimeoutMs);
     const leave = occupy(state, options);
-    let connection: Connection;
     try {
-      connection = await dialer.dial(state.endpoint, options.connectTimeoutMs);
+      const dialled = await dialer.dial(
+        state.endpoint,
+        isLast ? options.connectTimeoutMs : firstMs,
+      );
+      balancer.connected(state);
+      return { connection: leaving(dialled, leave, options.signal), state };
     } catch (error) {
       leave();
       if (!(error instanceof DialError)) throw error;
       balancer.failed(state, Date.now());
       failure = error;
-      continue;
     }
-    balancer.connected(state);
-    return exchange(leaving(connection, leave, options.signal), request, options);
   }
   throw failure ?? new DialError('refused', `upstream ${upstream.name} has no endpoint to dial`);
 }

@@ -1,5 +1,5 @@
 import { normaliseHost } from '../snapshot/hostname.ts';
-import type { DialerName, Hostname } from '../snapshot/types.ts';
+import type { DialerName, Hostname, Upstream } from '../snapshot/types.ts';
 import { admin, isAdmin } from './admin.ts';
 import { type AnswerReason, answer } from './answers.ts';
 import { Balancer } from './balance.ts';
@@ -80,19 +80,42 @@ interface Incoming {
   readonly ctx: ExecutionContext;
 }
 
+/**
+ * How long a request that found nobody waits before it tries again. A pod that ends takes no more
+ * connections at once, while kube-proxy takes up to a second to hear of it and sends some to it
+ * until then, from whatever node: a new connection, not another node, gets to another pod.
+ */
+const PAUSES_MS = [50, 100, 200, 400, 800];
+
 async function route(gateway: Gateway, incoming: Incoming): Promise<Response> {
-  const refreshed = refreshInBackground(gateway, incoming.ctx);
-  const lookup = await lookUp(gateway, incoming.host);
-  try {
-    return await serve(gateway, incoming, lookup);
-  } catch (error) {
-    if (!(error instanceof DialError)) throw error;
-    // Nothing was sent. What does not answer any more may have moved, and a newer version know it.
-    await refreshed;
-    const newer = await lookUp(gateway, incoming.host);
-    if (newer.version === lookup.version) throw error;
-    return serve(gateway, incoming, newer);
+  const { host, ctx, request, url, requestId } = incoming;
+  for (let round = 0; ; round++) {
+    const refreshed = refreshInBackground(gateway, ctx);
+    const lookup = await lookUp(gateway, host);
+    const match = lookup.host ? matchPath(lookup.host, url.path) : null;
+    if (match?.kind !== 'route') return answer('NoRoute', request, requestId);
+    const { upstream } = match.target;
+    if (upstream.endpoints.length === 0) return answer('NoEndpoints', request, requestId);
+    try {
+      return await serve(gateway, incoming, upstream);
+    } catch (error) {
+      // Nothing was sent, whatever the method.
+      if (!(error instanceof DialError)) throw error;
+      // What does not answer any more may have moved, and a newer version know it.
+      await refreshed;
+      const newer = await lookUp(gateway, host);
+      const pauseMs = PAUSES_MS[round];
+      if (pauseMs === undefined || request.signal.aborted) throw error;
+      if (newer.version !== lookup.version) continue;
+      const isLost = gateway.balancer.isLost(upstream, Date.now());
+      if (isLost || error.failure === 'address') throw error;
+      await pause(pauseMs);
+    }
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** There is nothing to serve this host from, neither of the current version nor of the last. */
@@ -126,12 +149,8 @@ function refreshInBackground({ cache }: Gateway, ctx: ExecutionContext): Promise
 async function serve(
   gateway: Gateway,
   { request, url, host, requestId, ctx }: Incoming,
-  { host: table }: HostLookup,
+  upstream: Upstream,
 ): Promise<Response> {
-  const match = table ? matchPath(table, url.path) : null;
-  if (match?.kind !== 'route') return answer('NoRoute', request, requestId);
-  const { upstream } = match.target;
-  if (upstream.endpoints.length === 0) return answer('NoEndpoints', request, requestId);
   const { balancer, dialers, settings } = gateway;
   const { connectTimeoutMs, responseTimeoutMs } = settings;
   const dialer = dialers[upstream.dialer];
@@ -153,13 +172,15 @@ async function serve(
 
 function upstreamRequest(request: Request, url: RequestUrl, requestId: RequestId): UpstreamRequest {
   const length = request.headers.get('content-length');
+  const contentLength = length === null ? null : Number(length);
   return {
     method: request.method,
     target: url.path + url.search,
     host: request.headers.get('host') ?? url.authority,
     headers: upstreamHeaders(request.headers, { url, requestId }),
-    body: request.body as ReadableStream<Uint8Array> | null,
-    contentLength: length === null ? null : Number(length),
+    // The runtime gives a stream of nothing, too, and what has a stream cannot be sent again.
+    body: contentLength === 0 ? null : (request.body as ReadableStream<Uint8Array> | null),
+    contentLength,
     upgrade: null,
   };
 }

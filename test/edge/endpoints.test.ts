@@ -79,12 +79,11 @@ describe('several endpoints', () => {
     expect(await answers(1)).toEqual(['back']);
   });
 
-  it('of which one hangs up on connections are told from those that answer badly', async () => {
-    // It accepts, so something may have been sent, and nothing is tried again.
+  it('that hang up on whoever connects are 502', async () => {
+    // Whether it has accepted before or after we hear of the end is its secret.
     await using rude = await Upstream.start((wire) => wire.reset());
     await rig.publish(snapshotOf({ 'a.example': { '/': rude.port } }));
     expect(await answers(1)).toEqual(['502']);
-    expect(rude.dials).toBe(1);
   });
 
   it('get fewer requests while they have more in flight', async () => {

@@ -67,6 +67,14 @@ describe('an upstream that fails', () => {
   it.each([
     ['resets the connection', (wire: Wire) => wire.reset()],
     ['closes it', (wire: Wire) => wire.end()],
+  ])('and %s before an answer is 502, asked twice', async (_, act) => {
+    const response = await answeredBy(act);
+    expect(response.status).toBe(502);
+    expect(await causeOf(response)).toMatch(/^UpstreamFailed: UnansweredError: /);
+    expect(upstream.dials).toBe(2);
+  });
+
+  it.each([
     ['closes it within the status line', (wire: Wire) => wire.end('HTTP/1.1 2')],
     ['closes it within the headers', (wire: Wire) => wire.end('HTTP/1.1 200 OK\r\nX-A: 1\r\n')],
     [
@@ -77,7 +85,7 @@ describe('an upstream that fails', () => {
       },
     ],
     ['closes it after a 100', (wire: Wire) => wire.end('HTTP/1.1 100 Continue\r\n\r\n')],
-  ])('and %s before an answer is 502, asked once', async (_, act) => {
+  ])('and %s is 502, asked once', async (_, act) => {
     const response = await answeredBy(act);
     expect(response.status).toBe(502);
     expect(await causeOf(response)).toMatch(/^UpstreamFailed: UpstreamError: /);

@@ -188,15 +188,16 @@ describe('no answer', () => {
     expect(await failure(upstream, '&host=169.254.169.254')).toMatchObject({ kind: 'connect' });
   });
 
-  test.each<[string, (socket: Socket) => void, string]>([
-    ['but an end', (socket) => socket.end(), 'reset'],
-    ['but a reset', (socket) => socket.resetAndDestroy(), 'reset'],
-    ['but silence', () => {}, 'timeout'],
-    ['but nonsense', (socket) => socket.write('220 smtp.example.com ESMTP\r\n'), 'protocol'],
-  ])('%s', async (_, script, kind) => {
+  test.each<[string, (socket: Socket) => void, string, string]>([
+    ['but an end', (socket) => socket.end(), 'UnansweredError', 'reset'],
+    ['but a reset', (socket) => socket.resetAndDestroy(), 'UnansweredError', 'reset'],
+    ['but an end within', (socket) => socket.end('HTTP/1.1 2'), 'UpstreamError', 'reset'],
+    ['but silence', () => {}, 'UpstreamError', 'timeout'],
+    ['but nonsense', (socket) => socket.write('220 smtp\r\n'), 'UpstreamError', 'protocol'],
+  ])('%s', async (_, script, name, kind) => {
     await using upstream = await startUpstream(script);
     expect(await failure(upstream, '&timeout=200')).toMatchObject({
-      name: 'UpstreamError',
+      name,
       kind,
       requestSent: true,
     });

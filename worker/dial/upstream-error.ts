@@ -28,6 +28,17 @@ export class UpstreamError extends Error {
 }
 
 /**
+ * The connection was made and ended before a byte of an answer. Whether the request was acted on is
+ * not known: only one that may be repeated (RFC 9110 section 9.2.2) may be sent again.
+ */
+export class UnansweredError extends UpstreamError {
+  constructor(message: string, cause: unknown) {
+    super('reset', message, { requestSent: true, cause });
+    this.name = 'UnansweredError';
+  }
+}
+
+/**
  * - `address`: our own rules forbid this address; no other attempt will fare better.
  * - `timeout`: no connection within the time given.
  * - `refused`: the network or the platform said no.

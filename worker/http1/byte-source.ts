@@ -5,6 +5,8 @@
 export class ByteSource {
   readonly #reader: Reader;
   #spare: ArrayBufferLike | null = null;
+  /** Whether a byte has come. */
+  hasBegun = false;
 
   constructor(stream: ReadableStream<Uint8Array>) {
     this.#reader = readerOf(stream);
@@ -18,7 +20,9 @@ export class ByteSource {
     for (;;) {
       const { done, value } = await this.#next(sizeMax);
       if (done || value === undefined) return null;
-      if (value.length > 0) return value;
+      if (value.length === 0) continue;
+      this.hasBegun = true;
+      return value;
     }
   }
 

@@ -1,6 +1,6 @@
 import { Deadline } from '../dial/deadline.ts';
 import type { Connection } from '../dial/dialer.ts';
-import { UpstreamError } from '../dial/upstream-error.ts';
+import { UnansweredError, UpstreamError } from '../dial/upstream-error.ts';
 import { type AnswerHead, readAnswerHead } from './answer-head.ts';
 import { ByteSource } from './byte-source.ts';
 import { responseFraming } from './framing.ts';
@@ -26,8 +26,9 @@ export interface ExchangeOptions {
  * once the answer's body has ended, failed or been cancelled, and before a rejection. An answer
  * may come before the request has been sent; the rest is sent until the answer has ended.
  *
- * Rejects with `UpstreamError`; with `InvalidRequestError` (nothing was sent) when the request
- * cannot be written as HTTP/1.1; with `RequestBodyError` when the client's body failed first.
+ * Rejects with `UpstreamError`, which is an `UnansweredError` when the connection ended before a
+ * byte of an answer; with `InvalidRequestError` (nothing was sent) when the request cannot be
+ * written as HTTP/1.1; with `RequestBodyError` when the client's body failed first.
  */
 export async function exchange(
   connection: Connection,
@@ -36,9 +37,10 @@ export async function exchange(
 ): Promise<UpstreamResponse> {
   const deadline = new Deadline(options.responseTimeoutMs);
   let upload: Upload | null = null;
+  let source: ByteSource | null = null;
   try {
     upload = new Upload(connection.writable, encodeRequestHead(request), request, deadline);
-    const source = new ByteSource(connection.readable);
+    source = new ByteSource(connection.readable);
     const answer = await firstOf(readAnswerHead(source, request.upgrade), upload, deadline);
     deadline.stop();
     return await response(answer, request, options, { connection, source, upload });
@@ -46,7 +48,7 @@ export async function exchange(
     deadline.stop();
     upload?.cancel();
     void connection.close();
-    throw exchangeError(error);
+    throw exchangeError(error, source?.hasBegun ?? false);
   }
 }
 
@@ -99,10 +101,12 @@ async function upgradedConnection(
 }
 
 /** Whatever else a stream of a connection fails with, the connection is gone. */
-function exchangeError(error: unknown): Error {
-  if (error instanceof UpstreamError) return error;
+function exchangeError(error: unknown, hasAnswerBegun: boolean): Error {
+  if (error instanceof UpstreamError && error.kind !== 'reset') return error;
   if (error instanceof InvalidRequestError || error instanceof RequestBodyError) return error;
   const kind = error instanceof ProtocolError ? 'protocol' : 'reset';
   const reason = error instanceof Error ? error.message : String(error);
+  if (kind === 'reset' && !hasAnswerBegun) return new UnansweredError(reason, error);
+  if (error instanceof UpstreamError) return error;
   return new UpstreamError(kind, reason, { requestSent: true, cause: error });
 }
