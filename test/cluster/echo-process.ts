@@ -12,6 +12,8 @@ export interface EchoSpec {
   ports: readonly number[];
   /** What it says of itself in its answers. */
   identity: { namespace: string; service?: string; pod: string; node: string };
+  /** Default 0. How long nobody must have connected before it stops listening, see echo-server.ts. */
+  lingersMs?: number;
   /** Unique among the running processes; names its log. */
   processName: string;
 }
@@ -20,7 +22,7 @@ export interface EchoSpec {
 export async function startEchoProcess(
   network: Network,
   processes: Processes,
-  { host, address, ports, identity, processName }: EchoSpec,
+  { host, address, ports, identity, lingersMs = 0, processName }: EchoSpec,
 ): Promise<RunningProcess> {
   const program = fileURLToPath(new URL('echo-server.ts', import.meta.url));
   const echo = processes.start({
@@ -33,6 +35,7 @@ export async function startEchoProcess(
       ECHO_SERVICE: identity.service ?? '',
       ECHO_POD: identity.pod,
       ECHO_NODE: identity.node,
+      ECHO_LINGERS_MS: String(lingersMs),
     },
   });
   try {

@@ -7,7 +7,8 @@
  *   x-echo-status: 503      the status of the answer (100 to 599)
  *   x-echo-delay-ms: 200    wait before answering, at most 60 000
  * On SIGTERM it does as real servers do: accepts no more connections, finishes the requests under way,
- * and exits with 0.
+ * and exits with 0. With ECHO_LINGERS_MS it is one of the careful ones, which go on accepting until
+ * nobody has connected for so long: whoever sends them requests hears of their end later than they do.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -35,6 +36,7 @@ export interface EchoAnswer {
 const { ECHO_NAMESPACE, ECHO_SERVICE, ECHO_POD, ECHO_NODE } = process.env;
 const address = process.env.ECHO_ADDRESS ?? '127.0.0.1';
 const ports = (process.env.ECHO_PORTS ?? '8080').split(',').map(Number);
+const lingersMs = Number(process.env.ECHO_LINGERS_MS ?? 0);
 let isStopping = false;
 
 const servers = ports.map((port) => {
@@ -53,7 +55,12 @@ const servers = ports.map((port) => {
 process.once('SIGTERM', () => {
   isStopping = true;
   // The process exits by itself once the last request has been answered.
-  for (const server of servers) server.close();
+  const close = () => {
+    for (const server of servers) server.close();
+  };
+  if (lingersMs === 0) return close();
+  const lingering = setTimeout(close, lingersMs);
+  for (const server of servers) server.on('connection', () => lingering.refresh());
 });
 
 async function answer(request: IncomingMessage, response: ServerResponse, port: number) {

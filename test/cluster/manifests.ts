@@ -1,6 +1,7 @@
 import type { Cluster } from './cluster.ts';
 import { ACCOUNT, accessManifests } from './deploy.ts';
 import type { ObjectMeta } from './objects.ts';
+import { LINGERS_MS } from './pod-sandbox.ts';
 
 export interface Manifest {
   readonly apiVersion: string;
@@ -41,11 +42,14 @@ export interface DeploymentOptions {
   node?: string;
   /** How long a pod that is asked to end still takes connections (a preStop hook). Default 0. */
   drainSeconds?: number;
+  /** How long nobody must have connected before a process that is asked to end stops listening. Default 0. */
+  lingersMs?: number;
 }
 
 /** Pods that say they are of the Service `name`. An update starts a new pod before an old one ends. */
 export function deployment(name: string, options: DeploymentOptions = {}): Manifest {
-  const { namespace = 'default', replicas = 1, port = 8080, node, drainSeconds = 0 } = options;
+  const { namespace = 'default', replicas = 1, port = 8080, node } = options;
+  const { drainSeconds = 0, lingersMs = 0 } = options;
   const sleep = { preStop: { exec: { command: ['sleep', String(drainSeconds)] } } };
   const container = {
     name: 'echo',
@@ -62,7 +66,10 @@ export function deployment(name: string, options: DeploymentOptions = {}): Manif
       selector: { matchLabels: { app: name } },
       strategy: { rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
       template: {
-        metadata: { labels: { app: name } },
+        metadata: {
+          labels: { app: name },
+          annotations: { [LINGERS_MS]: String(lingersMs) },
+        },
         spec: {
           containers: [container],
           ...(node !== undefined && { nodeSelector: { 'kubernetes.io/hostname': node } }),

@@ -16,6 +16,9 @@ export interface PodSandbox {
   kill(): Promise<void>;
 }
 
+/** An annotation of a pod: its process goes on listening, see echo-server.ts. */
+export const LINGERS_MS = 'test.causeway.dev/lingers-ms';
+
 /** Makes sandboxes, and gives each pod an address of its node's range for itself. */
 export class PodSandboxes {
   readonly #network: Network;
@@ -43,6 +46,7 @@ export class PodSandboxes {
         host: node.name,
         address,
         ports: tcpPorts(pod),
+        lingersMs: Number(pod.metadata.annotations?.[LINGERS_MS] ?? 0),
         identity: { namespace, ...(service ? { service } : {}), pod: name, node: node.name },
         processName: `pod-${namespace}-${name}-${uid?.slice(0, 8)}`,
       });
