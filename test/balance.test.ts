@@ -6,6 +6,7 @@ import {
   EJECTION_MS_BASE,
   EJECTION_MS_MAX,
   type EndpointState,
+  LOST_AFTER_MS,
 } from '../worker/balance.ts';
 
 function upstreamOf(count: number, name = 'shop/web/80'): Upstream {
@@ -175,3 +176,24 @@ function arrange(endpoints: readonly Endpoint[], dice: fc.Stream<number>) {
   const random = () => dice.next().value ?? 0;
   return { picked: balancer.pick(upstream, tried, random), states };
 }
+
+describe('an upstream', () => {
+  test('is lost when none of its endpoints could be connected to for long', () => {
+    const balancer = new Balancer();
+    const upstream = upstreamOf(2);
+    const [one, two] = statesOf(balancer, upstream);
+    if (!one || !two) throw new Error('no state');
+    const lostAt = NOW + LOST_AFTER_MS + 1;
+    balancer.failed(one, NOW);
+    expect(balancer.isLost(upstream, lostAt)).toBe(false);
+    balancer.failed(two, NOW + 1);
+    expect(balancer.isLost(upstream, lostAt - 1)).toBe(false);
+    expect(balancer.isLost(upstream, lostAt)).toBe(true);
+    // Later failures do not make it younger, a connection does.
+    balancer.failed(two, lostAt);
+    expect(balancer.isLost(upstream, lostAt)).toBe(true);
+    balancer.connected(one);
+    balancer.failed(one, lostAt);
+    expect(balancer.isLost(upstream, lostAt)).toBe(false);
+  });
+});

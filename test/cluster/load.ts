@@ -79,9 +79,10 @@ export class Load {
     return this.#count < this.#options.wanted && this.failures.length < FAILURES_MAX;
   }
 
-  /** Waits until there were as many as wanted, or so many failures that more say nothing. */
-  async done(): Promise<void> {
-    await waitFor('the requests', () => !this.isWanted, { timeoutMs: DURATION_MS_MAX });
+  /** Waits until there was this share of those wanted, or so many failures that more say nothing. */
+  async reaches(share: number): Promise<void> {
+    const isThere = () => !this.isWanted || this.#count >= share * this.#options.wanted;
+    await waitFor('the requests', isThere, { timeoutMs: DURATION_MS_MAX });
   }
 
   /** Ends the requests under way. Idempotent. */

@@ -1,6 +1,7 @@
 /**
  * Nothing is lost: Deployments are rolled over while the edge is under load, without preStop hooks in
- * the pods. `CAUSEWAY_ROLLING_REQUESTS` says how many requests each policy gets.
+ * the pods. `CAUSEWAY_ROLLING_REQUESTS` and `CAUSEWAY_ROLLING_RELEASES` say how many requests each policy
+ * gets, and how many releases meanwhile.
  *
  * A process that stops listening the moment it gets SIGTERM resets what waits in its backlog, in which
  * the kernel has accepted requests that no proxy may repeat. So the pods here are those of a server
@@ -33,6 +34,8 @@ const REQUESTS_AROUND = Math.ceil(REQUESTS / 5);
 const TIMEOUT_MS = 120_000 + REQUESTS * 20;
 const REPLICAS = 4;
 const LINGERS_MS = 500;
+/** The least is two. */
+const RELEASES = Number(process.env.CAUSEWAY_ROLLING_RELEASES ?? 4);
 /** A Deployment each, with the policy of its Service. */
 const POLICIES = { cluster: 'Cluster', local: 'Local', hasty: 'Cluster' } as const;
 const NAMES = ['cluster', 'local', 'hasty'] as const;
@@ -97,7 +100,7 @@ afterAll(async () => {
 });
 
 test.each(['cluster', 'local'])(
-  'externalTrafficPolicy %s: a Deployment is rolled over, twice at least',
+  'externalTrafficPolicy %s: a Deployment is rolled over again and again',
   { timeout: TIMEOUT_MS },
   async (name) => {
     expect(await underLoad(`policy ${name}`, name, REQUESTS, rollOverAgain(name))).toEqual([]);
@@ -165,7 +168,7 @@ async function underLoad(
   const startedMs = performance.now();
   try {
     await act(load);
-    await load.done();
+    await load.reaches(1);
   } finally {
     await load.stop();
   }
@@ -204,10 +207,13 @@ async function rollOver(name: string): Promise<void> {
 
 const isEnding = ({ metadata }: Pod): boolean => metadata.deletionTimestamp !== undefined;
 
-/** For as long as there are requests: those of quiet times prove little. */
+/** One release after the other, evenly among the requests: those of quiet times prove little. */
 function rollOverAgain(name: string): (load: Load) => Promise<void> {
   return async (load) => {
-    for (let round = 0; round < 2 || load.isWanted; round++) await rollOver(name);
+    for (let round = 1; round <= RELEASES; round++) {
+      await rollOver(name);
+      await load.reaches(round / RELEASES);
+    }
   };
 }
 

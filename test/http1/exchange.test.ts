@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { UpstreamError } from '../../worker/dial/upstream-error.ts';
+import { UnansweredError, UpstreamError } from '../../worker/dial/upstream-error.ts';
 import { exchange } from '../../worker/http1/exchange.ts';
 import { LIMITS } from '../../worker/http1/limits.ts';
 import type { UpstreamRequest, UpstreamResponse } from '../../worker/http1/message.ts';
@@ -225,6 +225,8 @@ describe('no answer', () => {
     const error = await send(connection).catch((error: unknown) => error);
     expect(error).toBeInstanceOf(UpstreamError);
     expect(error).toMatchObject({ kind, requestSent: true });
+    // Only where there was not a byte may a request be sent again.
+    expect(error instanceof UnansweredError).toBe(text === '');
     expect(connection.isClosed).toBe(true);
   });
 
