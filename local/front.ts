@@ -195,6 +195,8 @@ function ask(
     });
   });
   upstream.on('error', () => {
+    // The whole answer may have come before the end of the request could be sent.
+    if (response.writableEnded) return;
     if (response.headersSent) response.destroy();
     else response.writeHead(502, { connection: 'close' }).end();
   });

@@ -173,7 +173,8 @@ describe('causeway', () => {
 
     it('says which kubeconfig it cannot use', async () => {
       const settings = Object.fromEntries(REQUIRED.map((name) => [name, 'x']));
-      const env = { ...settings, KUBECONFIG: join(cwd, 'no-such-kubeconfig') };
+      const kubeconfig = join(cwd, 'no-such-kubeconfig');
+      const env = { ...settings, KUBECONFIG: kubeconfig, CAUSEWAY_LEASE_NAMESPACE: 'x' };
       const { code, stderr } = await run(['sync'], { cwd, env });
       expect(code).toBe(1);
       expect(stderr).toContain('no-such-kubeconfig');

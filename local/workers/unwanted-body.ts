@@ -1,6 +1,6 @@
 const READ_BYTES = 64 * 1024;
 /** How long a client may pause before it is taken to wait for the answer. */
-const PAUSE_MS = 100;
+const PAUSE_MS = 200;
 /** What Cloudflare takes of a body in its smallest plan; nobody has to be served beyond. */
 const UNWANTED_BYTES_MAX = 100 * 1024 * 1024;
 
@@ -34,67 +34,60 @@ export function takingUnwantedBodies<E>(worker: ExportedHandler<E>): ExportedHan
 /** A body on its way to the worker, for as long as the worker wants it. */
 class PassedBody {
   readonly readable: ReadableStream<Uint8Array>;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #ended: Promise<void>;
+  readonly #source: ReadableStreamBYOBReader;
   #isWanted = true;
-  #bytesLeft = UNWANTED_BYTES_MAX;
-  #onProgress: () => void = () => {};
+  #reading: Promise<Uint8Array | null> | null = null;
 
   constructor(body: ReadableStream<Uint8Array>) {
-    const { readable, writable } = new IdentityTransformStream();
-    this.readable = readable;
-    this.#writer = writable.getWriter();
-    this.#writer.closed.catch(() => {
+    this.#source = body.getReader({ mode: 'byob' });
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array>) =>
+      this.#pull(controller);
+    // A stream of our own hears of its end at once; the runtime's hear of it some turns later.
+    const cancel = () => {
       this.#isWanted = false;
-    });
-    this.#ended = this.#pass(body);
+    };
+    this.readable = new ReadableStream<Uint8Array>({ pull, cancel }, { highWaterMark: 0 });
   }
 
   /** Resolves when nothing of an unwanted body is on its way; at once for a wanted one. */
   async settled(): Promise<void> {
-    if (!this.readable.locked) {
-      this.#isWanted = false;
-      // A write may be waiting for a reader that never comes.
-      await this.#writer.abort(new Error('nobody reads the body')).catch(() => {});
-    }
-    if (!this.#isWanted) await Promise.race([this.#ended, this.#paused()]);
-  }
-
-  async #pass(body: ReadableStream<Uint8Array>): Promise<void> {
-    const reader = body.getReader({ mode: 'byob' });
-    try {
-      for (;;) {
-        const { done, value } = await reader.read(new Uint8Array(READ_BYTES));
-        this.#onProgress();
-        if (done || value === undefined) return await this.#close();
-        if (this.#isWanted) await this.#write(value);
-        else this.#bytesLeft -= value.length;
-        if (this.#bytesLeft < 0) return;
-      }
-    } catch (error) {
-      await this.#writer.abort(error).catch(() => {});
+    if (this.#isWanted && this.readable.locked) return;
+    let bytesLeft = UNWANTED_BYTES_MAX;
+    while (bytesLeft > 0) {
+      const length = await Promise.race([this.#discard(), paused()]);
+      if (length === 0) return;
+      bytesLeft -= length;
     }
   }
 
-  async #write(bytes: Uint8Array): Promise<void> {
+  async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    const bytes = await this.#read();
+    if (!this.#isWanted) return;
+    if (bytes === null) controller.close();
+    else controller.enqueue(bytes);
+  }
+
+  /** How many bytes came; none at the end, and from a client that has gone. */
+  async #discard(): Promise<number> {
     try {
-      await this.#writer.write(bytes);
+      return (await this.#read())?.length ?? 0;
     } catch {
-      this.#isWanted = false;
+      return 0;
     }
   }
 
-  async #close(): Promise<void> {
-    if (this.#isWanted) await this.#writer.close().catch(() => {});
+  /** The next bytes, or null at the end. workerd bears one read at a time: a second one joins it. */
+  #read(): Promise<Uint8Array | null> {
+    this.#reading ??= this.#source
+      .read(new Uint8Array(READ_BYTES))
+      .then(({ value }) => (value?.length ? value : null))
+      .finally(() => {
+        this.#reading = null;
+      });
+    return this.#reading;
   }
+}
 
-  #paused(): Promise<void> {
-    return new Promise((resolve) => {
-      let timer = setTimeout(resolve, PAUSE_MS);
-      this.#onProgress = () => {
-        clearTimeout(timer);
-        timer = setTimeout(resolve, PAUSE_MS);
-      };
-    });
-  }
+function paused(): Promise<0> {
+  return new Promise((resolve) => setTimeout(() => resolve(0), PAUSE_MS));
 }

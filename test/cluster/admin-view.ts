@@ -41,13 +41,16 @@ export class AdminView {
   }
 }
 
-/** Asks the edge for what it serves. Throws in the middle of a publication: all is of one version. */
-export async function adminView(port: number, token: string): Promise<AdminView> {
-  // The edge looks for a newer version before it answers the second, and then serves that.
+/**
+ * Asks the edge for what it serves. Throws in the middle of a publication: all routes are of one version.
+ * The problems are of that version or of one before it, since they are written last.
+ */
+async function adminView(port: number, token: string): Promise<AdminView> {
+  const { problems } = await get<{ problems: ProblemRow[] }>('/api/problems', port, token);
   const routes = await get<Snapshot & { version: string | null }>('/api/routes', port, token);
+  // The edge looks for a newer version before it answers, and then serves that.
   const version = await servedVersion(port, token);
   if (version !== routes.version) throw new Error('a publication is under way');
-  const { problems } = await get<{ problems: ProblemRow[] }>('/api/problems', port, token);
   const texts = problems.map(
     ({ kind, namespace, name, reason, message }) =>
       `${reason} ${kind} ${namespace ? `${namespace}/` : ''}${name}: ${message}`,

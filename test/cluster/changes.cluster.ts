@@ -103,8 +103,12 @@ describe('a Deployment', () => {
     expect(web.failures).toEqual([]);
     await scale('web', 2);
     await cluster.nodePort('default', 'web');
-    const view = await gateway.serves('web', (it) => it.endpoints('default/web/80').length === 2);
-    expect(view.hasProblem('NoEndpoints Service default/web')).toBe(false);
+    await gateway.serves(
+      'web',
+      (it) =>
+        it.endpoints('default/web/80').length === 2 &&
+        !it.hasProblem('NoEndpoints Service default/web'),
+    );
     expect(await gateway.verdict('web.example.com')).toBe('200 default/web');
   });
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { EJECTION_MS_BASE } from '../../worker/balance.ts';
 import { readHead, valueIn } from '../support/message.ts';
 import { headText, type RawRequest, type Rig, send, startRig } from '../support/rig.ts';
 import { snapshotOf } from '../support/snapshots.ts';
@@ -77,6 +78,24 @@ describe('several endpoints', () => {
     expect(await answers(3)).toEqual(['502', '502', '502']);
     await using _back = await Upstream.start(answering(ok('back')), '127.0.0.1', port);
     expect(await answers(1)).toEqual(['back']);
+  });
+
+  it('of which one was dead are spared it for a while, and given it back then', async () => {
+    let isSpared = false;
+    while (!isSpared) {
+      const port = await deadPort();
+      await rig.publish(snapshotOf({ 'a.example': { '/': [port, one.port] } }));
+      await answers(32);
+      const sinceMs = performance.now();
+      await using back = await Upstream.start(answering(ok('back')), '127.0.0.1', port);
+      const spared = await answers(16);
+      // A round that took longer than it rests says nothing.
+      if (performance.now() - sinceMs > EJECTION_MS_BASE / 2) continue;
+      expect(new Set(spared)).toEqual(new Set(['one']));
+      expect(back.dials).toBe(0);
+      isSpared = true;
+      while ((await answers(1))[0] !== 'back');
+    }
   });
 
   it('that hang up on whoever connects are 502', async () => {
