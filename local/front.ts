@@ -29,6 +29,9 @@ function isEdgeHeader(name: string): boolean {
   return name.startsWith('cf-') || name === 'cdn-loop' || name === 'true-client-ip';
 }
 
+/** What Cloudflare takes each way. A request with more gets 431 from Node, as from it. */
+const HEADERS_BYTES_MAX = 128 * 1024;
+
 /** Headers about the connection to one of our sides, which Node writes itself for the other. */
 const OF_THE_CONNECTION = new Set(['keep-alive', 'proxy-connection', 'trailer']);
 
@@ -37,9 +40,10 @@ export async function startFront(
   listen: { readonly host: string; readonly port: number },
 ): Promise<Front> {
   const agent = new HttpAgent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
-  // Cloudflare takes 128 KB of request headers; larger ones get 431 from Node, as from it.
-  const limits = { maxHeaderSize: 128 * 1024, requestTimeout: 0 };
+  const limits = { maxHeaderSize: HEADERS_BYTES_MAX, requestTimeout: 0 };
   const server = createServer({ ...limits, shouldUpgradeCallback: isWebSocket });
+  // Node would drop all beyond 2000 in silence, and with them perhaps one that frames the body.
+  server.maxHeadersCount = 0;
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     const target = targetOf(request);
     if (target) relay(request, response, { ...worker, ...target, agent });
@@ -177,7 +181,8 @@ function ask(
   const { method = 'GET' } = request;
   let upstream: ClientRequest;
   try {
-    upstream = httpRequest({ ...options, method });
+    upstream = httpRequest({ ...options, method, maxHeaderSize: HEADERS_BYTES_MAX });
+    upstream.maxHeadersCount = 0;
   } catch {
     // Node refuses to write what it has read.
     refuse(response);

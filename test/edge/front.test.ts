@@ -89,6 +89,21 @@ describe('the front', () => {
     expect((await send(rig.front.port, { method: 'POST', ...length })).status).toBe(200);
   });
 
+  it('does not lose a header among thousands, least of all one about framing', async () => {
+    const many = Array.from({ length: 3_000 }, (_, index) => `X${index}: 1`);
+    const hidden = headText({ target: '/smuggled', headers: ['CF-Connecting-IP: 6.6.6.6'] });
+    const wire = await Wire.dial(rig.front.port);
+    const framing = ['Connection: keep-alive', 'X-Last: 1', `Content-Length: ${hidden.length}`];
+    wire.write(headText({ method: 'POST', target: '/1', headers: [...many, ...framing] }) + hidden);
+    expect((await readResponse(wire)).body.toString()).toBe('/1');
+    expect(valueIn(upstream.request, 'x-last')).toBe('1');
+    expect(upstream.request.body.toString()).toBe(hidden);
+    wire.write(headText({ target: '/2' }));
+    expect((await readResponse(wire)).body.toString()).toBe('/2');
+    expect(upstream.requests.map(({ target }) => target)).toEqual(['/1', '/2']);
+    wire.destroy();
+  });
+
   it('answers a client of HTTP/1.0 to its end', async () => {
     const wire = await Wire.dial(rig.front.port);
     wire.write('GET /old HTTP/1.0\r\nHost: a.example\r\n\r\n');

@@ -126,6 +126,12 @@ describe('an answer', () => {
     expect(valueIn(response, 'x-tab')).toBe('a\tb');
   });
 
+  it('may have 100 KB of headers', async () => {
+    const cookies = Array.from({ length: 100 }, (_, i) => `Set-Cookie: c${i}=${'v'.repeat(1_000)}`);
+    const response = await answered(ok('', ...cookies));
+    expect(valuesOf(response, 'set-cookie')).toHaveLength(100);
+  });
+
   it.each([
     ['gzip', gzipSync],
     ['br', brotliCompressSync],
