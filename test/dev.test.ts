@@ -153,6 +153,18 @@ spec:
     expect(await ask('edited.example')).toBe('default/test');
   });
 
+  it('ends up with the last of many quick edits', async () => {
+    for (let n = 1; n <= 30; n++) {
+      if (n % 3 === 0) rmSync(copy.file('new.yaml'));
+      writeFileSync(copy.file('new.yaml'), ingress('new', `edit-${n}.example`));
+      await new Promise(setImmediate);
+    }
+    await reloadServes('edit-30.example', 'default/service1');
+    expect(await ask('edit-29.example')).toBe('default/test');
+    writeFileSync(copy.file('new.yaml'), ingress('new', 'replaced-again.example', 'service2'));
+    await reloadServes('replaced-again.example', 'default/service2');
+  });
+
   it('serves a file in a new folder, and no longer once it is gone', async () => {
     mkdirSync(copy.file('folder', 'deeper'), { recursive: true });
     await reloaded(dev);
