@@ -22,7 +22,12 @@ const COMPATIBILITY_DATE = '2026-11-01';
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const upstream = fork(path('./upstream.ts'));
 const [upstreamPort] = (await once(upstream, 'message')) as [number];
-const common = { modules: true, compatibilityDate: COMPATIBILITY_DATE } as const;
+const common = {
+  modules: true as const,
+  compatibilityDate: COMPATIBILITY_DATE,
+  // As in wrangler.toml.
+  compatibilityFlags: ['enable_request_signal'],
+};
 const miniflare = new Miniflare(
   convertV4MiniflareOptions({
     host: '127.0.0.1',
