@@ -1,17 +1,13 @@
-import { request } from 'node:http';
 import { SYSTEM_CLOCK } from '../syncer/clock.ts';
-import { CloudflareApi } from '../syncer/cloudflare/api.ts';
-import { D1Database } from '../syncer/cloudflare/d1-database.ts';
-import { KvStore } from '../syncer/cloudflare/kv-store.ts';
 import type { CompileOptions } from '../syncer/compile/options.ts';
 import { type Compilation, compile } from '../syncer/compile.ts';
 import type { Logger } from '../syncer/log.ts';
 import { ReconcileLoop } from '../syncer/loop.ts';
-import { Publisher } from '../syncer/publish.ts';
-import { SecretText } from '../syncer/secret-text.ts';
+import type { Publisher } from '../syncer/publish.ts';
 import type { StateSource } from '../syncer/source.ts';
 import { EchoServers } from './echo.ts';
 import { type Edge, startEdge } from './edge.ts';
+import { edgePublisher, waitUntilServed } from './edge-publisher.ts';
 import { type Front, startFront } from './front.ts';
 import type { SigningKeys } from './signing-keys.ts';
 
@@ -61,7 +57,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   try {
     front = await startFront(edge.worker, options.listen);
     const abort = new AbortController();
-    const publisher = await startPublisher(edge, options, abort.signal);
+    const publisher = edgePublisher(edge, {
+      cluster: CLUSTER,
+      publishedBy: `causeway dev, process ${process.pid}`,
+      signingKey: options.keys?.privateKey ?? null,
+      log,
+      signal: abort.signal,
+    });
+    await publisher.claim();
     const loop = new ReconcileLoop({
       source,
       log,
@@ -90,32 +93,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-async function startPublisher(
-  { api: local }: Edge,
-  { keys, log }: GatewayOptions,
-  signal: AbortSignal,
-): Promise<Publisher> {
-  const api = new CloudflareApi({
-    baseUrl: local.baseUrl,
-    accountId: local.accountId,
-    token: new SecretText(local.token),
-    clock: SYSTEM_CLOCK,
-    random: Math.random,
-    signal,
-  });
-  const publisher = new Publisher({
-    kv: new KvStore(api, local.namespaceId),
-    d1: new D1Database(api, local.databaseId),
-    cluster: CLUSTER,
-    publishedBy: `causeway dev, process ${process.pid}`,
-    signingKey: keys?.privateKey ?? null,
-    now: Date.now,
-    log,
-  });
-  await publisher.claim();
-  return publisher;
-}
-
 async function run(
   publisher: Publisher,
   edge: Edge,
@@ -127,35 +104,4 @@ async function run(
   const { version } = await publisher.publish(compilation.snapshot, compilation.problems);
   await waitUntilServed(edge, version);
   options.onServed({ version, compilation });
-}
-
-const SERVED_ATTEMPTS_MAX = 50;
-
-/** The version endpoint looks at the pointer before it answers, so one question is mostly enough. */
-async function waitUntilServed(edge: Edge, version: string): Promise<void> {
-  let answer = '';
-  for (let attempt = 0; attempt < SERVED_ATTEMPTS_MAX; attempt++) {
-    answer = await askAdmin(edge, '/api/version');
-    if ((JSON.parse(answer) as { version: unknown }).version === version) return;
-  }
-  throw new Error(`the edge does not serve version ${version}: ${answer}`);
-}
-
-/** The body of an answer of the admin API. */
-export function askAdmin({ worker, admin }: Edge, path: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const headers = { host: admin.host, authorization: `Bearer ${admin.token}` };
-    const options = { ...worker, path: `http://${admin.host}${path}`, headers, agent: false };
-    request(options, async (response) => {
-      let body = '';
-      try {
-        for await (const chunk of response.setEncoding('utf8')) body += chunk;
-        resolve(body);
-      } catch (error) {
-        reject(error);
-      }
-    })
-      .on('error', reject)
-      .end();
-  });
 }

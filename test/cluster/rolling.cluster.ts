@@ -26,7 +26,7 @@ import {
   syncerKubeconfig,
 } from './manifests.ts';
 import type { List, Pod } from './objects.ts';
-import { SyncerProcess } from './syncer-process.ts';
+import { edgeSettings, SyncerProcess } from './syncer-process.ts';
 
 const REQUESTS = Number(process.env.CAUSEWAY_ROLLING_REQUESTS ?? 10_000);
 const REQUESTS_AROUND = Math.ceil(REQUESTS / 5);
@@ -63,11 +63,7 @@ beforeAll(async () => {
   });
   front = await startFront(edge.worker, { host: '127.0.0.1', port: 0 });
   settings = {
-    CLOUDFLARE_BASE_URL: edge.api.baseUrl,
-    CLOUDFLARE_API_TOKEN: edge.api.token,
-    CLOUDFLARE_ACCOUNT_ID: edge.api.accountId,
-    CAUSEWAY_KV_NAMESPACE_ID: edge.api.namespaceId,
-    CAUSEWAY_D1_DATABASE_ID: edge.api.databaseId,
+    ...edgeSettings(edge),
     CAUSEWAY_CLUSTER: 'production',
     CAUSEWAY_SIGNING_KEY: privateKey,
     CAUSEWAY_LEASE_NAMESPACE: ACCOUNT.namespace,

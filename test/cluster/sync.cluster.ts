@@ -19,6 +19,7 @@ import {
   syncerKubeconfig,
 } from './manifests.ts';
 import type { RunningProcess } from './processes.ts';
+import { edgeSettings } from './syncer-process.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../bin/causeway.mjs', import.meta.url));
 /** Public, as far as anybody can tell from the address; here it is the second node's. */
@@ -44,11 +45,7 @@ beforeAll(async () => {
   });
   front = await startFront(edge.worker, { host: '127.0.0.1', port: 0 });
   settings = {
-    CLOUDFLARE_BASE_URL: edge.api.baseUrl,
-    CLOUDFLARE_API_TOKEN: edge.api.token,
-    CLOUDFLARE_ACCOUNT_ID: edge.api.accountId,
-    CAUSEWAY_KV_NAMESPACE_ID: edge.api.namespaceId,
-    CAUSEWAY_D1_DATABASE_ID: edge.api.databaseId,
+    ...edgeSettings(edge),
     CAUSEWAY_CLUSTER: 'production',
     CAUSEWAY_SIGNING_KEY: privateKey,
     KUBECONFIG: await syncerKubeconfig(cluster),

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import type { Edge } from '../../local/edge.ts';
 import { type Cluster, GiveUp, waitFor } from './cluster.ts';
 import type { RunningProcess } from './processes.ts';
 
@@ -10,6 +11,17 @@ export interface LogLine {
 }
 
 const PROGRAM = fileURLToPath(new URL('../../bin/causeway.mjs', import.meta.url));
+
+/** The environment by which a syncer publishes to an edge on this machine. */
+export function edgeSettings({ api }: Pick<Edge, 'api'>): Record<string, string> {
+  return {
+    CLOUDFLARE_BASE_URL: api.baseUrl,
+    CLOUDFLARE_API_TOKEN: api.token,
+    CLOUDFLARE_ACCOUNT_ID: api.accountId,
+    CAUSEWAY_KV_NAMESPACE_ID: api.namespaceId,
+    CAUSEWAY_D1_DATABASE_ID: api.databaseId,
+  };
+}
 
 let started = 0;
 

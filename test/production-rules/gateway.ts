@@ -1,13 +1,8 @@
 import { request } from 'node:http';
 import { startEdge } from '../../local/edge.ts';
+import { edgePublisher } from '../../local/edge-publisher.ts';
 import type { Snapshot } from '../../snapshot/types.ts';
-import { SYSTEM_CLOCK } from '../../syncer/clock.ts';
-import { CloudflareApi } from '../../syncer/cloudflare/api.ts';
-import { D1Database } from '../../syncer/cloudflare/d1-database.ts';
-import { KvStore } from '../../syncer/cloudflare/kv-store.ts';
 import { SILENT_LOGGER } from '../../syncer/log.ts';
-import { Publisher } from '../../syncer/publish.ts';
-import { SecretText } from '../../syncer/secret-text.ts';
 
 /** What `causeway dev --production-rules` starts. */
 export interface Gateway {
@@ -27,23 +22,12 @@ export async function startGateway(snapshot: Snapshot): Promise<Gateway> {
     adminToken: null,
     onLog: (text) => causes.read(text),
   });
-  const { baseUrl, accountId, token, namespaceId, databaseId } = edge.api;
-  const api = new CloudflareApi({
-    baseUrl,
-    accountId,
-    token: new SecretText(token),
-    clock: SYSTEM_CLOCK,
-    random: Math.random,
-    signal: new AbortController().signal,
-  });
-  const publisher = new Publisher({
-    kv: new KvStore(api, namespaceId),
-    d1: new D1Database(api, databaseId),
+  const publisher = edgePublisher(edge, {
     cluster: 'local',
     publishedBy: 'a test',
     signingKey: null,
-    now: Date.now,
     log: SILENT_LOGGER,
+    signal: new AbortController().signal,
   });
   await publisher.claim();
   await publisher.publish(snapshot, []);

@@ -1,15 +1,10 @@
 import { type Edge, type EdgeOptions, startEdge } from '../../local/edge.ts';
+import { edgePublisher, waitUntilServed } from '../../local/edge-publisher.ts';
 import { type Front, startFront } from '../../local/front.ts';
-import { askAdmin } from '../../local/gateway.ts';
 import type { SignatureKey } from '../../snapshot/signature.ts';
 import type { Problem, Snapshot } from '../../snapshot/types.ts';
-import { SYSTEM_CLOCK } from '../../syncer/clock.ts';
-import { CloudflareApi } from '../../syncer/cloudflare/api.ts';
-import { D1Database } from '../../syncer/cloudflare/d1-database.ts';
-import { KvStore } from '../../syncer/cloudflare/kv-store.ts';
 import { SILENT_LOGGER } from '../../syncer/log.ts';
-import { Publisher } from '../../syncer/publish.ts';
-import { SecretText } from '../../syncer/secret-text.ts';
+import type { Publisher } from '../../syncer/publish.ts';
 import { type ClientMessage, readResponse } from './message.ts';
 import { Wire } from './wire.ts';
 
@@ -72,7 +67,7 @@ export async function startRig({ signingKey, ...options }: RigOptions = {}): Pro
     log,
     publish: async (snapshot, problems = []) => {
       const { version } = await publisher.publish(snapshot, problems);
-      await untilServed(edge, version);
+      await waitUntilServed(edge, version);
       return version;
     },
     [Symbol.asyncDispose]: async () => {
@@ -82,39 +77,19 @@ export async function startRig({ signingKey, ...options }: RigOptions = {}): Pro
   };
 }
 
-export function publisherFor(
-  { api: local }: Pick<Edge, 'api'>,
+function publisherFor(
+  edge: Pick<Edge, 'api'>,
   cluster: string,
   signingKey: SignatureKey | null,
 ): Publisher {
-  const api = new CloudflareApi({
-    baseUrl: local.baseUrl,
-    accountId: local.accountId,
-    token: new SecretText(local.token),
-    clock: SYSTEM_CLOCK,
-    random: Math.random,
-    signal: new AbortController().signal,
-  });
-  return new Publisher({
-    kv: new KvStore(api, local.namespaceId),
-    d1: new D1Database(api, local.databaseId),
+  const { signal } = new AbortController();
+  return edgePublisher(edge, {
     cluster,
     publishedBy: 'test',
     signingKey,
-    now: Date.now,
     log: SILENT_LOGGER,
+    signal,
   });
-}
-
-const SERVED_ATTEMPTS_MAX = 50;
-
-async function untilServed(edge: Edge, version: string): Promise<void> {
-  let answer = '';
-  for (let attempt = 0; attempt < SERVED_ATTEMPTS_MAX; attempt++) {
-    answer = await askAdmin(edge, '/api/version');
-    if (JSON.parse(answer).version === version) return;
-  }
-  throw new Error(`the edge does not serve ${version}: ${answer}`);
 }
 
 /** A request as bytes on a connection of its own. */
