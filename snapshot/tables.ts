@@ -60,3 +60,45 @@ export const problems = sqliteTable(
   },
   (table) => [primaryKey({ columns: [table.cluster, table.position] })],
 );
+
+/**
+ * What this cluster's syncer put into Cloudflare's TLS, so that it changes and deletes that and
+ * nothing else. A row is there before the call that it tells of. No private key is ever in it.
+ */
+export const certificates = sqliteTable(
+  'certificates',
+  {
+    /** Made up by the syncer before the upload, so that a lost answer writes no second row. */
+    id: text().primaryKey(),
+    cluster: text().notNull(),
+    /**
+     * `server`: a certificate of a zone. `authority`: one of the account, which vouches for clients.
+     * `association`: the hosts of a zone that ask for clients of an authority.
+     */
+    kind: text({ enum: ['server', 'authority', 'association'] }).notNull(),
+    /** Cloudflare's id of the zone; empty for an authority. */
+    zone: text().notNull(),
+    /** Of the Secret; both are empty but for a server's. */
+    secretNamespace: text('secret_namespace').notNull(),
+    secretName: text('secret_name').notNull(),
+    /** `rsa` or `ecdsa`; empty but for a server's. */
+    keyType: text('key_type').notNull(),
+    /** Cloudflare's id; empty until it is known. */
+    remoteId: text('remote_id').notNull(),
+    /** SHA-256 of the certificate, lower-case hexadecimal. */
+    fingerprint: text().notNull(),
+    /** JSON: the DNS names of a certificate, or the hosts of an association; ascending. */
+    names: text().notNull(),
+    /** Milliseconds since the epoch, as are the times below. */
+    notAfterMs: integer('not_after_ms').notNull(),
+    /** What was begun, or `uploaded` when nothing is under way. */
+    state: text({ enum: ['creating', 'replacing', 'uploaded', 'deleting'] }).notNull(),
+    /** JSON: the ids that the zone had before the upload, among which ours is not. */
+    idsBefore: text('ids_before').notNull(),
+    begunAtMs: integer('begun_at_ms').notNull(),
+    uploadedAtMs: integer('uploaded_at_ms').notNull(),
+    /** Since when nothing asks for it; 0 while something does. */
+    unusedSinceMs: integer('unused_since_ms').notNull(),
+  },
+  (table) => [index('certificates_by_cluster').on(table.cluster)],
+);
