@@ -65,6 +65,7 @@ function snapshot(): Snapshot {
   return {
     virtualHosts: hosts.sort().map((hostname) => ({
       hostname,
+      owner: 'bench',
       routes: Array.from({ length: 10 }, (_, i) => ({
         match: { type: 'Prefix', path: `/path-${i}` } as const,
         upstream: name,

@@ -1,6 +1,6 @@
 import { SYSTEM_CLOCK } from '../syncer/clock.ts';
 import type { CompileOptions } from '../syncer/compile/options.ts';
-import { type Compilation, compile } from '../syncer/compile.ts';
+import { compileAt, type TimedCompilation } from '../syncer/compile/validity.ts';
 import type { Logger } from '../syncer/log.ts';
 import { ReconcileLoop } from '../syncer/loop.ts';
 import type { Publisher } from '../syncer/publish.ts';
@@ -28,7 +28,7 @@ export interface GatewayOptions {
 
 export interface Served {
   readonly version: string;
-  readonly compilation: Compilation;
+  readonly compilation: TimedCompilation;
 }
 
 /** The embedded gateway: the production syncer and the production worker on one machine. */
@@ -99,7 +99,7 @@ async function run(
   echo: EchoServers,
   options: GatewayOptions,
 ): Promise<void> {
-  const compilation = compile(options.source.state(), options.compile);
+  const compilation = compileAt(options.source.state(), options.compile, Date.now());
   if (options.echo) await echo.follow(compilation.snapshot.upstreams);
   const { version } = await publisher.publish(compilation.snapshot, compilation.problems);
   await waitUntilServed(edge, version);

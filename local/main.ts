@@ -84,9 +84,9 @@ interface FileFlags extends ControllerFlags {
 
 async function compileFiles(paths: readonly string[], flags: FileFlags) {
   const { FileSource } = await import('../syncer/files/file-source.ts');
-  const { compile } = await import('../syncer/compile.ts');
+  const { compileAt } = await import('../syncer/compile/validity.ts');
   const source = new FileSource({ paths, nodeAddress: flags.nodeAddress });
-  return compile(source.read(), compileOptions(flags));
+  return compileAt(source.read(), compileOptions(flags), Date.now());
 }
 
 function port(text: string): number {

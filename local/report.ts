@@ -1,4 +1,5 @@
 import { PROBLEM_REASONS, type Problem, type Severity } from '../snapshot/types.ts';
+import type { TimedCompilation } from '../syncer/compile/validity.ts';
 import type { Compilation } from '../syncer/compile.ts';
 import { describeRef, refOf } from '../syncer/kubernetes/objects.ts';
 import type { Explanation } from './explain.ts';
@@ -17,19 +18,10 @@ export function countRoutes({ snapshot }: Pick<Compilation, 'snapshot'>): number
 }
 
 /** What `causeway check` prints. */
-export function reportText(compilation: Compilation): string {
-  const { tls, ignored, problems } = compilation;
+export function reportText(compilation: TimedCompilation): string {
+  const { certificates, ignored, problems } = compilation;
   const sections = [`ROUTES\n${routesTable(compilation)}`];
-  if (tls.length > 0) {
-    const rows = tls.map(({ ingress, hosts, secretName, certificate }) => [
-      hosts.join(',') || '(all hosts)',
-      `Secret ${ingress.namespace}/${secretName}`,
-      certificate ? `for ${certificate.names.join(', ') || certificate.subject}` : 'not usable',
-      certificate ? `until ${certificate.notAfter}` : '',
-      describeRef(refOf(ingress)),
-    ]);
-    sections.push(`CERTIFICATES\n${table(rows)}`);
-  }
+  if (certificates.size > 0) sections.push(`CERTIFICATES\n${certificatesTable(certificates)}`);
   if (ignored.length > 0) {
     const rows = ignored.map(({ ingress, because }) => [describeRef(refOf(ingress)), because]);
     sections.push(`NOT OURS\n${table(rows)}`);
@@ -53,15 +45,16 @@ export function problemsText(problems: readonly Problem[]): string {
 }
 
 /** What `causeway check --output json` prints. */
-export function reportJson({ snapshot, tls, ignored, problems }: Compilation): object {
+export function reportJson(compilation: TimedCompilation): object {
+  const { snapshot, certificates, ignored, problems } = compilation;
   return {
     virtualHosts: snapshot.virtualHosts,
     upstreams: snapshot.upstreams,
-    certificates: tls.map(({ ingress, hosts, secretName, certificate }) => ({
-      ingress: refOf(ingress),
-      hosts,
-      secretName,
-      certificate,
+    certificates: [...certificates].map(([hostname, served]) => ({
+      hostname,
+      served: served.map(({ secret, keyType, names, fingerprint, notAfterMs }) => {
+        return { secret, keyType, names, fingerprint, notAfter: new Date(notAfterMs) };
+      }),
     })),
     ignored: ignored.map(({ ingress, because }) => ({ ingress: refOf(ingress), because })),
     problems: problems.map((it) => ({ severity: severityOf(it), ...it })),
@@ -94,6 +87,19 @@ function routesTable({ snapshot }: Compilation): string {
   });
   if (rows.length === 0) return '(none)';
   return table([['HOST', 'PATH', 'SERVICE', 'ENDPOINTS', 'ASKED FOR BY'], ...rows]);
+}
+
+function certificatesTable(certificates: TimedCompilation['certificates']): string {
+  const rows = [...certificates].flatMap(([hostname, served]) => {
+    if (served.length === 0) return [[hostname, '(none that can be served)', '', '']];
+    return served.map(({ secret, keyType, notAfterMs }) => [
+      hostname,
+      keyType,
+      describeRef(secret),
+      new Date(notAfterMs).toISOString().slice(0, 10),
+    ]);
+  });
+  return table([['HOST', 'KEY', 'FROM', 'VALID UNTIL'], ...rows]);
 }
 
 function table(rows: readonly (readonly string[])[]): string {

@@ -1,6 +1,7 @@
 import { SHARD_COUNT_MAX, SHARD_SIZE_BYTES_TARGET, shardIndex } from './keys.ts';
 import { comparePathMatches, compareText } from './precedence.ts';
 import type {
+  ClientCertificatePolicy,
   Destination,
   Manifest,
   Sha256,
@@ -153,8 +154,12 @@ function upstreamNames(hosts: readonly VirtualHost[]): Set<string> {
 }
 
 function canonicalHost(host: VirtualHost): unknown {
+  const { hostname, owner, strictTransportSecurity, clientCertificates } = host;
   return {
-    hostname: host.hostname,
+    hostname,
+    owner,
+    ...(strictTransportSecurity !== undefined && { strictTransportSecurity }),
+    ...(clientCertificates && { clientCertificates: canonicalPolicy(clientCertificates) }),
     routes: host.routes.map(({ match, ...destination }) => ({
       match: { type: match.type, path: match.path },
       ...canonicalDestination(destination),
@@ -163,9 +168,20 @@ function canonicalHost(host: VirtualHost): unknown {
   };
 }
 
-function canonicalDestination({ upstream, source }: Destination) {
+function canonicalDestination({ upstream, source, httpsOnly }: Destination) {
   const { kind, namespace, name } = source;
-  return { upstream, source: { kind, namespace, name } };
+  return { upstream, source: { kind, namespace, name }, ...(httpsOnly && { httpsOnly }) };
+}
+
+function canonicalPolicy(policy: ClientCertificatePolicy): unknown {
+  const { verify, authorities, depthMax, commonName, passToUpstream } = policy;
+  return {
+    verify,
+    authorities,
+    depthMax,
+    ...(commonName !== undefined && { commonName }),
+    ...(passToUpstream && { passToUpstream }),
+  };
 }
 
 function canonicalUpstream({ name, dialer, endpoints }: Upstream): unknown {

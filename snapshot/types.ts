@@ -56,18 +56,45 @@ export interface Upstream {
 export interface Destination {
   readonly upstream: UpstreamName;
   readonly source: ObjectRef;
+  /** A request that comes without TLS is sent to the same URL with https (308). */
+  readonly httpsOnly?: true;
 }
 
 export interface Route extends Destination {
   readonly match: PathMatch;
 }
 
+/** Which clients may use a host, by the certificate that they show (RFC 8446 section 4.3.2). */
+export interface ClientCertificatePolicy {
+  /**
+   * `on`: only those with a certificate of {@link authorities}. `optional`: those without one as
+   * well. `optional_no_ca`: everybody, and the upstream is told what was found.
+   */
+  readonly verify: 'on' | 'optional' | 'optional_no_ca';
+  /** PEM, one certificate each. Without any nobody's certificate can be verified. */
+  readonly authorities: readonly string[];
+  /** How many certificates may stand between the client's and the authority's. */
+  readonly depthMax: number;
+  /** RE2 pattern for the whole of the subject's common name. */
+  readonly commonName?: string;
+  /** The upstream gets the certificate itself in `ssl-client-cert`. */
+  readonly passToUpstream?: true;
+}
+
 /** A hostname with its routes, in the order in which they are to be tried. */
 export interface VirtualHost {
   readonly hostname: Hostname;
+  /**
+   * The namespace that claimed the host first, to which its settings as a whole belong. Empty where
+   * nobody did: the host of the controller's own default backend.
+   */
+  readonly owner: string;
   readonly routes: readonly Route[];
   /** Serves the paths that no route of this host matches (`Ingress.spec.defaultBackend`). */
   readonly defaultBackend?: Destination;
+  /** `Strict-Transport-Security` of every answer over TLS (RFC 6797 section 6.1). */
+  readonly strictTransportSecurity?: string;
+  readonly clientCertificates?: ClientCertificatePolicy;
 }
 
 /** All routing at one moment; hosts and upstreams are sorted by name and unique. */
@@ -106,18 +133,24 @@ export type Severity = 'error' | 'warning' | 'note';
 
 /** The closed list of reasons. Each is CamelCase, as reasons of Kubernetes Events are. */
 export const PROBLEM_REASONS = {
+  AnnotationInvalid: 'error',
   CatchAllDisabled: 'error',
+  CertificateExpiring: 'warning',
+  CertificateNotCovered: 'error',
+  CertificateNotPublished: 'error',
   DuplicateObject: 'error',
   EndpointForbidden: 'error',
   EndpointNotPublic: 'warning',
   ExternalNameDisabled: 'error',
   HostOwned: 'error',
+  HostSettingIgnored: 'warning',
   InvalidHost: 'error',
   InvalidObject: 'error',
   InvalidPath: 'error',
   NoEndpoints: 'warning',
   ParametersInvalid: 'warning',
   ParametersNotFound: 'warning',
+  PlanInsufficient: 'error',
   PortNotFound: 'error',
   RouteConflict: 'error',
   RouteConflictWon: 'note',

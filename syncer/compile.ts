@@ -10,11 +10,12 @@ import {
 import type { ClusterState } from './cluster-state.ts';
 import { claimsOf } from './compile/claims.ts';
 import { classOptions } from './compile/class-options.ts';
+import { HostPolicies } from './compile/host-settings.ts';
 import { ingressClassDecider } from './compile/ingress-class.ts';
-import { type JudgedClaim, judge } from './compile/merge.ts';
+import { hostOwners, type JudgedClaim, judge } from './compile/merge.ts';
 import type { CompileOptions } from './compile/options.ts';
 import { Problems } from './compile/problems.ts';
-import { type TlsClaim, tlsClaims } from './compile/tls.ts';
+import { type TlsPlan, tlsPlan } from './compile/tls.ts';
 import { Upstreams, upstreamVariant } from './compile/upstreams.ts';
 import { type Ingress, refOf } from './kubernetes/objects.ts';
 
@@ -23,7 +24,7 @@ export interface Compilation {
   readonly problems: readonly Problem[];
   /** Every route that was asked for and what became of it, oldest Ingress first. */
   readonly claims: readonly JudgedClaim[];
-  readonly tls: readonly TlsClaim[];
+  readonly tls: TlsPlan;
   /** Every Ingress of ours. */
   readonly ours: readonly OurIngress[];
   /** Ingresses that are not ours, with the reason. */
@@ -58,20 +59,25 @@ export function compile(state: ClusterState, options: CompileOptions): Compilati
   const chosen = new Map(ours.map((it) => [it.ingress, it]));
 
   const asked = ours.map((it) => claimsOf(it.ingress, it.options, problems));
+  const owners = hostOwners(asked);
+  const optionsOf = (ingress: Ingress) => chosen.get(ingress)?.options ?? options;
   const upstreams = new Upstreams(state, options, problems);
   const claims = judge(
     asked,
+    owners,
     ({ backend: { service, port }, ingress, field }) => {
       const variant = chosen.get(ingress)?.variant ?? null;
       const { namespace } = ingress;
       return upstreams.resolve(namespace, service, port, refOf(ingress), field, variant);
     },
-    (ingress) => chosen.get(ingress)?.options ?? options,
+    optionsOf,
     problems,
   );
+  const secrets = new Map(state.secrets.map((it) => [`${it.namespace}/${it.name}`, it]));
+  const tls = tlsPlan(asked, owners, secrets, problems);
+  const policies = new HostPolicies(asked, { optionsOf, owners, tls, secrets, problems });
   const fallback = globalDefaultBackend(options, upstreams);
-  const hosts = new Set(asked.flatMap((it) => it.hosts));
-  const virtualHosts = virtualHostsOf(hosts, claims, fallback);
+  const virtualHosts = virtualHostsOf({ owners, policies }, claims, fallback);
   const used = namesIn(virtualHosts);
   return {
     snapshot: {
@@ -81,11 +87,7 @@ export function compile(state: ClusterState, options: CompileOptions): Compilati
         .filter(({ name }) => used.has(name))
         .sort((a, b) => compareText(a.name, b.name)),
     },
-    tls: tlsClaims(
-      ours.map((it) => it.ingress),
-      state,
-      problems,
-    ),
+    tls,
     claims,
     ours: ours.map((it) => ({ ingress: it.ingress, options: it.options })),
     ignored: decided.filter((it) => !it.ours).map(({ ingress, because }) => ({ ingress, because })),
@@ -109,29 +111,42 @@ function globalDefaultBackend(
 }
 
 function virtualHostsOf(
-  hosts: ReadonlySet<Hostname>,
+  {
+    owners,
+    policies,
+  }: { readonly owners: ReadonlyMap<Hostname, string>; readonly policies: HostPolicies },
   claims: readonly JudgedClaim[],
   fallback: Destination | null,
 ): readonly VirtualHost[] {
   const won = claims.filter((claim) => claim.verdict.kind === 'won');
   const byHost = Map.groupBy(won, (claim) => claim.hostname);
+  const destination = ({ upstream, ingress, hostname }: JudgedClaim): Destination => ({
+    upstream,
+    source: refOf(ingress),
+    ...(policies.httpsOnly(hostname, ingress) && { httpsOnly: true }),
+  });
   // A host that was named exists, also when all its paths are wrong: it must not fall through to a
   // wildcard that belongs to somebody else.
-  const names = new Set([...hosts, ...byHost.keys()]);
+  const names = new Set(owners.keys());
   if (fallback) names.add(CATCH_ALL_HOST);
-  return [...names].sort(compareText).map((hostname) => {
+  return [...names].sort(compareText).map((hostname): VirtualHost => {
     const own = byHost.get(hostname) ?? [];
     const routes = own
-      .flatMap(({ match, ...claim }) => (match ? [{ match, ...destination(claim) }] : []))
+      .flatMap((claim) => (claim.match ? [{ match: claim.match, ...destination(claim) }] : []))
       .sort((a, b) => comparePathMatches(a.match, b.match));
+    const { httpsOnly, strictTransportSecurity, clientCertificates } = policies.of(hostname);
     const ownDefault = own.find((claim) => claim.match === null);
-    const defaultBackend = ownDefault ? destination(ownDefault) : fallback;
-    return { hostname, routes, ...(defaultBackend && { defaultBackend }) };
+    const others = fallback && { ...fallback, ...(httpsOnly && { httpsOnly: true as const }) };
+    const defaultBackend = ownDefault ? destination(ownDefault) : others;
+    return {
+      hostname,
+      owner: owners.get(hostname) ?? '',
+      routes,
+      ...(defaultBackend && { defaultBackend }),
+      ...(strictTransportSecurity !== null && { strictTransportSecurity }),
+      ...(clientCertificates && { clientCertificates }),
+    };
   });
-}
-
-function destination({ upstream, ingress }: Pick<JudgedClaim, 'upstream' | 'ingress'>) {
-  return { upstream, source: refOf(ingress) };
 }
 
 function namesIn(hosts: readonly VirtualHost[]): ReadonlySet<string> {

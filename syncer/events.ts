@@ -85,7 +85,7 @@ function askersOf({ claims, tls, snapshot }: Compilation) {
   const empty = new Set(snapshot.upstreams.flatMap((it) => (it.endpoints.length ? [] : [it.name])));
   const key = (namespace: string, name: string) => `${namespace}/${name}`;
   const byService = Map.groupBy(claims, (it) => key(it.ingress.namespace, it.backend.service));
-  const bySecret = Map.groupBy(tls, (it) => key(it.ingress.namespace, it.secretName));
+  const bySecret = Map.groupBy(tls.claims, (it) => key(it.ingress.namespace, it.secretName));
   return ({ object, reason }: Problem): readonly Ingress[] => {
     const name = key(object.namespace, object.name);
     const secrets = object.kind === 'Secret' ? (bySecret.get(name) ?? []) : [];

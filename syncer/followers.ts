@@ -1,4 +1,4 @@
-import type { Compilation } from './compile.ts';
+import type { TimedCompilation } from './compile/validity.ts';
 import { describeError } from './kubernetes/api-error.ts';
 import type { Logger } from './log.ts';
 import type { PublishResult } from './publish-result.ts';
@@ -6,7 +6,7 @@ import { type Term, TermOver } from './term.ts';
 
 /** What the edge serves, as of the last run of a leader. */
 export interface Served {
-  readonly compilation: Compilation;
+  readonly compilation: TimedCompilation;
   /** That of the compilation; a pinned pointer may name another. */
   readonly version: string;
   readonly result: PublishResult;

@@ -67,6 +67,7 @@ export async function sync(env: Readonly<Record<string, string | undefined>>): P
     followers,
     metrics,
     clock: SYSTEM_CLOCK,
+    wallMs: Date.now,
     log,
   });
   const run = () => reconciler.run();

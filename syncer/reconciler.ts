@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
 import type { CompileOptions } from './compile/options.ts';
-import { type Compilation, compile } from './compile.ts';
+import { compileAt, type TimedCompilation } from './compile/validity.ts';
 import type { Followers } from './followers.ts';
 import type { Logger } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -26,6 +26,8 @@ export interface ReconcilerOptions {
   readonly followers: Followers;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  /** Milliseconds since the epoch. */
+  readonly wallMs: () => number;
   readonly log: Logger;
 }
 
@@ -81,16 +83,16 @@ export class Reconciler {
     }
   }
 
-  #compile(): Compilation {
-    const { source, compile: options, clock, metrics } = this.#options;
+  #compile(): TimedCompilation {
+    const { source, compile: options, clock, wallMs, metrics } = this.#options;
     const startedMs = clock.now();
-    const compilation = compile(source.state(), options);
+    const compilation = compileAt(source.state(), options, wallMs());
     metrics.compiled(compilation, (clock.now() - startedMs) / 1000);
     return compilation;
   }
 
   /** `null` when the term's token turned out to be worth nothing. */
-  async #publish(term: Term, compilation: Compilation): Promise<PublishResult | null> {
+  async #publish(term: Term, compilation: TimedCompilation): Promise<PublishResult | null> {
     const { clock, metrics } = this.#options;
     const startedMs = clock.now();
     const seconds = () => (clock.now() - startedMs) / 1000;
@@ -123,7 +125,7 @@ export class Reconciler {
   }
 
   /** One line for each publication; what stays as it is, and what the publisher tells, has none. */
-  #tell(result: PublishResult, { snapshot, problems }: Compilation, seconds: number): void {
+  #tell(result: PublishResult, { snapshot, problems }: TimedCompilation, seconds: number): void {
     if (result.outcome !== 'published') return;
     const counts = { ...countSnapshot(snapshot), problems: problems.length };
     this.#options.log.info({ ...result, ...counts, seconds }, 'published');

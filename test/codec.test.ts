@@ -31,7 +31,7 @@ function large(hostCount: number, sizeBytes: number): Snapshot {
       .map((upstream, i): VirtualHost => {
         const match = { type: 'Prefix' as const, path: `/${padding}` };
         const hostname = i === 0 ? '*' : `${i % 3 === 0 ? '*' : 'www'}.h${i}.example`;
-        return { hostname, routes: [{ match, upstream, source: SOURCE }] };
+        return { hostname, owner: 'shop', routes: [{ match, upstream, source: SOURCE }] };
       })
       .sort((a, b) => compareText(a.hostname, b.hostname)),
     upstreams: names.map(
@@ -123,7 +123,11 @@ describe('what cannot be encoded', () => {
     source: SOURCE,
   });
   const upstream: Upstream = { name: 'shop/web/80', dialer: 'socket', endpoints: [] };
-  const host = (hostname: string, ...routes: ReturnType<typeof route>[]) => ({ hostname, routes });
+  const host = (hostname: string, ...routes: ReturnType<typeof route>[]) => ({
+    hostname,
+    owner: 'shop',
+    routes,
+  });
 
   test.each<[string, Snapshot]>([
     ['a host twice', { virtualHosts: [host('a'), host('a')], upstreams: [] }],

@@ -249,6 +249,7 @@ function snapshotOf(endpoints: Readonly<Record<string, readonly Endpoint[]>>): S
   return {
     virtualHosts: hosts.map((hostname) => ({
       hostname,
+      owner: 'default',
       routes: [{ match: { type: 'Prefix', path: '/' }, upstream: hostname, source }],
     })),
     upstreams: hosts.map((name) => ({ name, dialer: 'socket', endpoints: endpoints[name] ?? [] })),

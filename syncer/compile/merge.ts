@@ -24,11 +24,11 @@ export type Verdict =
  */
 export function judge(
   asked: readonly IngressClaims[],
+  owners: ReadonlyMap<Hostname, string>,
   upstreamOf: (claim: Claim) => string,
   optionsOf: (ingress: Ingress) => CompileOptions,
   problems: Problems,
 ): readonly JudgedClaim[] {
-  const owners = hostOwners(asked);
   const winners = new Map<string, JudgedClaim>();
   const claims = asked.flatMap((it) => it.claims);
   return claims.map((claim) => {
@@ -58,7 +58,7 @@ export function judge(
  * The namespace that named a host first, also if nothing of what it asked for there can be served:
  * a mistake of the owner must not give its host away.
  */
-function hostOwners(asked: readonly IngressClaims[]): ReadonlyMap<Hostname, string> {
+export function hostOwners(asked: readonly IngressClaims[]): ReadonlyMap<Hostname, string> {
   const owners = new Map<Hostname, string>();
   for (const { ingress, hosts, claims } of asked) {
     for (const host of [...hosts, ...claims.map((claim) => claim.hostname)]) {

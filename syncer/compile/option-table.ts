@@ -88,6 +88,31 @@ export const OPTION_TABLE: readonly OptionRow[] = [
     perClass: true,
     meaning: 'how the edge reaches endpoints: over the Internet, or through a Workers VPC network',
   }),
+  flagRow('ssl-redirect', 'sslRedirect', {
+    perClass: true,
+    meaning: 'send plain requests for hosts under `spec.tls` to https (308)',
+  }),
+  flagRow('force-ssl-redirect', 'forceSslRedirect', {
+    perClass: true,
+    meaning: 'send plain requests for all other hosts to https as well',
+  }),
+  flagRow('hsts', 'hsts', {
+    perClass: true,
+    meaning: 'tell browsers to use hosts under `spec.tls` by https only; it cannot be taken back',
+  }),
+  row('hsts-max-age', 'hstsMaxAge', seconds, String, {
+    value: '<seconds>',
+    perClass: true,
+    meaning: 'for how long they are to remember that',
+  }),
+  flagRow('hsts-include-subdomains', 'hstsIncludeSubdomains', {
+    perClass: true,
+    meaning: 'for all names below the host too, whoever serves them',
+  }),
+  flagRow('hsts-preload', 'hstsPreload', {
+    perClass: true,
+    meaning: 'allow the host to be put on the list that browsers are delivered with',
+  }),
   listRow('publish-address', 'publishAddresses', edgeAddress, {
     value: '<address>',
     repeatable: true,
@@ -130,7 +155,10 @@ function textRow(name: string, field: 'controllerName' | 'ingressClass', parts: 
   return row(name, field, nonEmpty, String, parts);
 }
 
-type Flag = 'watchIngressWithoutClass' | 'disableCatchAll' | 'disableExternalName';
+/** The fields that are on or off. */
+type Flag = {
+  [K in keyof CompileOptions]: CompileOptions[K] extends boolean ? K : never;
+}[keyof CompileOptions];
 
 function flagRow(name: string, field: Flag, parts: Parts): OptionRow {
   return row(name, field, (text) => oneOf(text, ['true', 'false']) === 'true', String, parts);
@@ -163,6 +191,11 @@ function oneOf<T extends string>(text: string, allowed: readonly T[]): T {
 function nonEmpty(text: string): string {
   if (text.trim() === '') throw new Error('it is empty');
   return text.trim();
+}
+
+function seconds(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new Error(`"${text}" is not a whole number of seconds`);
+  return Number(text);
 }
 
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;

@@ -30,6 +30,16 @@ export interface CompileOptions {
   /** Nodes with other labels are not dialled. */
   readonly nodeSelector: LabelSelector;
   readonly dialer: DialerName;
+  /** Hosts under `spec.tls` send plain requests to https. */
+  readonly sslRedirect: boolean;
+  /** So do all others. */
+  readonly forceSslRedirect: boolean;
+  /** Hosts that send plain requests to https tell browsers to remember that (RFC 6797). */
+  readonly hsts: boolean;
+  /** Seconds. */
+  readonly hstsMaxAge: number;
+  readonly hstsIncludeSubdomains: boolean;
+  readonly hstsPreload: boolean;
   /** What the status of Ingresses shows: IP addresses and hostnames of the edge. */
   readonly publishAddresses: readonly string[];
   /** The status of Ingresses is a copy of this Service's addresses. */
@@ -62,6 +72,12 @@ export const DEFAULTS: CompileOptions = {
   nodeAddressTypes: ['ExternalIP', 'InternalIP'],
   nodeSelector: EVERYTHING,
   dialer: 'socket',
+  sslRedirect: true,
+  forceSslRedirect: false,
+  hsts: false,
+  hstsMaxAge: 31_536_000,
+  hstsIncludeSubdomains: false,
+  hstsPreload: false,
   publishAddresses: [],
   publishService: null,
   addressPolicy: 'production',

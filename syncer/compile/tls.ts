@@ -1,90 +1,170 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import type { ClusterState } from '../cluster-state.ts';
+import { hostnameCandidates, isIngressHost } from '../../snapshot/hostname.ts';
+import { compareText } from '../../snapshot/precedence.ts';
+import { CATCH_ALL_HOST, type Hostname } from '../../snapshot/types.ts';
 import type { Ingress, Secret } from '../kubernetes/objects.ts';
 import { refOf } from '../kubernetes/objects.ts';
 import { quoted } from '../quoted.ts';
+import { type Certificate, certificateOf, coversHost } from './certificate.ts';
+import type { IngressClaims } from './claims.ts';
 import type { Problems } from './problems.ts';
 
-/** A certificate an Ingress asks for, as far as people need to see it. The key stops here. */
+/** One entry of `spec.tls` of one Ingress. */
 export interface TlsClaim {
   readonly ingress: Ingress;
-  readonly hosts: readonly string[];
+  /** `spec.tls[0]` */
+  readonly field: string;
+  /** The hosts it is for: those that it names, or else those of the Ingress's rules. */
+  readonly hosts: readonly Hostname[];
+  /** Empty where the certificate comes from elsewhere. */
   readonly secretName: string;
-  readonly certificate: CertificateSummary | null;
+  /** Of the Secret; `null` where there is none that could be served. */
+  readonly certificate: Certificate | null;
 }
 
-export interface CertificateSummary {
-  readonly subject: string;
-  /** `DNS:` names of the subject alternative name. */
-  readonly names: readonly string[];
-  /** As the certificate writes it, e.g. `Nov 22 12:00:00 2027 GMT`. */
-  readonly notAfter: string;
+/** A host that is to be served over TLS. */
+export interface TlsHost {
+  readonly hostname: Hostname;
+  /** The namespace that the host belongs to. */
+  readonly owner: string;
+  /**
+   * Claims of that namespace whose certificate covers the host, best first. Whether it is valid by
+   * now is not looked at here, but in `validity.ts`.
+   */
+  readonly candidates: readonly TlsCandidate[];
 }
 
-/** Reads the certificates that `spec.tls` names and reports those that cannot be used. */
-export function tlsClaims(
-  ingresses: readonly Ingress[],
-  { secrets }: Pick<ClusterState, 'secrets'>,
+export interface TlsCandidate extends TlsClaim {
+  readonly certificate: Certificate;
+}
+
+/** All that is asked for in `spec.tls`. */
+export interface TlsPlan {
+  /** Oldest Ingress first. */
+  readonly claims: readonly TlsClaim[];
+  /** By name, ascending. */
+  readonly hosts: readonly TlsHost[];
+}
+
+/**
+ * Reads what `spec.tls` asks for and reports what cannot be had.
+ * @param owners which namespace each host of a rule belongs to
+ */
+export function tlsPlan(
+  asked: readonly Pick<IngressClaims, 'ingress' | 'hosts'>[],
+  owners: ReadonlyMap<Hostname, string>,
+  secrets: ReadonlyMap<string, Secret>,
   problems: Problems,
-): readonly TlsClaim[] {
-  const byName = new Map(secrets.map((it) => [`${it.namespace}/${it.name}`, it]));
-  return ingresses.flatMap((ingress) =>
-    ingress.tls.flatMap(({ hosts, secretName }, index): TlsClaim[] => {
-      if (secretName === '') return [];
-      const secret = byName.get(`${ingress.namespace}/${secretName}`);
-      const field = `spec.tls[${index}].secretName`;
-      if (!secret) {
-        problems.add(
-          refOf(ingress),
-          'SecretNotFound',
-          `${field}: there is no Secret ${ingress.namespace}/${secretName}`,
-        );
-        return [{ ingress, hosts, secretName, certificate: null }];
-      }
-      const certificate = certificateOf(secret);
-      if (typeof certificate !== 'string') return [{ ingress, hosts, secretName, certificate }];
-      problems.add(refOf(secret), 'SecretInvalid', certificate);
-      return [{ ingress, hosts, secretName, certificate: null }];
+): TlsPlan {
+  const claims = asked.flatMap(({ ingress, hosts }) =>
+    ingress.tls.map((entry, index): TlsClaim => {
+      const field = `spec.tls[${index}]`;
+      const { secretName } = entry;
+      const certificate = certificateNamed(secretName, ingress, field, secrets, problems);
+      const named = namedHosts(entry.hosts, ingress, field, problems);
+      // Defaults to the hosts that the Ingress serves anyway (networking.k8s.io/v1 IngressTLS).
+      const meant = entry.hosts.length > 0 ? named : hosts.length > 0 ? hosts : [CATCH_ALL_HOST];
+      return { ingress, field, hosts: meant, secretName, certificate };
     }),
   );
+  const byHost = new Map<Hostname, { readonly owner: string; candidates: TlsCandidate[] }>();
+  for (const claim of claims) {
+    const { namespace } = claim.ingress;
+    for (const hostname of claim.hosts) {
+      const owner = byHost.get(hostname)?.owner ?? ownerOf(hostname, owners) ?? namespace;
+      if (owner !== namespace) {
+        reportForeignHost(claim, hostname, owner, problems);
+        continue;
+      }
+      const host = byHost.get(hostname) ?? { owner, candidates: [] };
+      byHost.set(hostname, host);
+      host.candidates.push(...candidate(claim, hostname, problems));
+    }
+  }
+  const hosts = [...byHost].map(([hostname, host]) => ({ hostname, ...host }));
+  return { claims, hosts: hosts.sort((a, b) => compareText(a.hostname, b.hostname)) };
 }
 
-/** Reading a key takes a third of a millisecond, and one Secret may serve a thousand Ingresses. */
-const read = new WeakMap<Secret, CertificateSummary | string>();
-
-function certificateOf(secret: Secret): CertificateSummary | string {
-  const known = read.get(secret);
-  if (known !== undefined) return known;
-  const certificate = readCertificate(secret);
-  read.set(secret, certificate);
-  return certificate;
+/** Whose requests for a host are: also where only a wildcard or the catch-all host serves it. */
+function ownerOf(hostname: Hostname, owners: ReadonlyMap<Hostname, string>): string | undefined {
+  for (const candidate of hostnameCandidates(hostname)) {
+    const owner = owners.get(candidate);
+    if (owner !== undefined) return owner;
+  }
+  return undefined;
 }
 
-/** What is wrong, as text, when there is no certificate with a matching key. */
-function readCertificate(secret: Secret): CertificateSummary | string {
-  if (secret.type !== 'kubernetes.io/tls') {
-    return `type is ${quoted(secret.type)}; Ingress needs a Secret of type kubernetes.io/tls`;
+function certificateNamed(
+  secretName: string,
+  ingress: Ingress,
+  field: string,
+  secrets: ReadonlyMap<string, Secret>,
+  problems: Problems,
+): Certificate | null {
+  if (secretName === '') return null;
+  const name = `${ingress.namespace}/${secretName}`;
+  const secret = secrets.get(name);
+  if (!secret) {
+    const message = `${field}.secretName: there is no Secret ${name}`;
+    problems.add(refOf(ingress), 'SecretNotFound', `${message}; ${OTHERWISE}`);
+    return null;
   }
-  if (secret.certificate === '') return 'data has no tls.crt';
-  if (secret.privateKey.isEmpty) return 'data has no tls.key';
-  let certificate: X509Certificate;
-  try {
-    certificate = new X509Certificate(secret.certificate);
-  } catch {
-    return 'tls.crt is not a PEM certificate';
+  const certificate = certificateOf(secret);
+  if (typeof certificate !== 'string') return certificate;
+  const message = `${field}.secretName: Secret ${name} cannot be served: ${certificate}`;
+  problems.add(refOf(ingress), 'SecretInvalid', `${message}; ${OTHERWISE}`);
+  return null;
+}
+
+/** What becomes of the hosts meanwhile. */
+export const OTHERWISE =
+  'its hosts get another of this namespace, or the default one, which nobody trusts';
+
+function namedHosts(
+  hosts: readonly string[],
+  ingress: Ingress,
+  field: string,
+  problems: Problems,
+): readonly Hostname[] {
+  return hosts.flatMap((text, index) => {
+    const host = text.toLowerCase();
+    if (isIngressHost(host)) return [host];
+    const message = `${field}.hosts[${index}] ${quoted(text)} is not a DNS name such as app.example.com or *.example.com`;
+    problems.add(refOf(ingress), 'InvalidHost', message);
+    return [];
+  });
+}
+
+function candidate(
+  claim: TlsClaim,
+  hostname: Hostname,
+  problems: Problems,
+): readonly TlsCandidate[] {
+  const { certificate, ingress, field, secretName } = claim;
+  if (!certificate) return [];
+  // Which name it is for is known with the connection only.
+  if (hostname === CATCH_ALL_HOST || coversHost(certificate.names, hostname)) {
+    return [{ ...claim, certificate }];
   }
-  try {
-    const key = createPrivateKey(secret.privateKey.reveal());
-    if (!certificate.checkPrivateKey(key)) return 'tls.key does not belong to tls.crt';
-  } catch {
-    // The cause could quote the key.
-    return 'tls.key is not a PEM private key';
-  }
-  return {
-    subject: certificate.subject,
-    names: (certificate.subjectAltName ?? '')
-      .split(', ')
-      .flatMap((name) => (name.startsWith('DNS:') ? [name.slice(4)] : [])),
-    notAfter: certificate.validTo,
-  };
+  const names = namesText(certificate.names);
+  const message = `${field}: the certificate of Secret ${ingress.namespace}/${secretName} is for ${names} and does not cover ${hostname}`;
+  problems.add(refOf(ingress), 'SecretInvalid', `${message}; ${OTHERWISE}`);
+  return [];
+}
+
+const NAMES_MAX = 5;
+
+function namesText(names: readonly string[]): string {
+  const shown = names.slice(0, NAMES_MAX).join(', ');
+  return names.length > NAMES_MAX ? `${shown} and ${names.length - NAMES_MAX} more` : shown;
+}
+
+function reportForeignHost(
+  { ingress, field }: TlsClaim,
+  hostname: Hostname,
+  owner: string,
+  problems: Problems,
+): void {
+  const whose = hostname === CATCH_ALL_HOST ? 'the catch-all host' : `host ${hostname}`;
+  const message = `${field}: ${whose} belongs to namespace ${owner}, which claimed it first; only its certificates serve it`;
+  problems.add(refOf(ingress), 'HostSettingIgnored', message);
 }

@@ -163,6 +163,8 @@ function decodeSecret(raw: Raw, _header: Header, meta: ObjectMeta) {
       type,
       certificate: value('tls.crt'),
       privateKey: new SecretText(value('tls.key')),
+      authorities: value('ca.crt'),
+      hasRevocationList: value('ca.crl') !== '',
     },
   ];
 }

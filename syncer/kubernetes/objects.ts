@@ -145,6 +145,10 @@ export interface Secret extends ObjectMeta {
   /** PEM; empty when the key is missing. */
   readonly certificate: string;
   readonly privateKey: SecretText;
+  /** `ca.crt`, PEM: the authorities of clients; empty when the key is missing. */
+  readonly authorities: string;
+  /** Whether there is a `ca.crl`. */
+  readonly hasRevocationList: boolean;
 }
 
 export interface ConfigMap extends ObjectMeta {

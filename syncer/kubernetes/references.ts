@@ -1,4 +1,4 @@
-import type { ClassParameters, KubernetesObject } from './objects.ts';
+import type { ClassParameters, Ingress, KubernetesObject } from './objects.ts';
 import type { Reference } from './reference-watches.ts';
 
 /**
@@ -11,9 +11,11 @@ export function referencesOf(
 ): readonly Reference[] {
   if (object.kind === 'Ingress') {
     // Secrets are in the Ingress's own namespace.
-    return object.tls.flatMap(({ secretName }) =>
+    const served = object.tls.flatMap(({ secretName }): Reference[] =>
       secretName === '' ? [] : [{ kind: 'Secret', namespace: object.namespace, name: secretName }],
     );
+    const authorities = authTlsSecretOf(object);
+    return authorities ? [...served, authorities] : served;
   }
   if (object.kind !== 'IngressClass') return [];
   const { controller, parameters } = object;
@@ -25,4 +27,17 @@ export function referencesOf(
 /** Whether the parameters of an IngressClass are of the one sort that we read. */
 export function namesConfigMap({ apiGroup, kind, namespace, name }: ClassParameters): boolean {
   return apiGroup === '' && kind === 'ConfigMap' && namespace !== '' && name !== '';
+}
+
+const AUTH_TLS_SECRET = 'nginx.ingress.kubernetes.io/auth-tls-secret';
+
+/**
+ * The Secret with the authorities of an Ingress's clients; `null` where it names none, or one that
+ * is not in its own namespace: a Secret of others is never read for it.
+ */
+export function authTlsSecretOf({ namespace, annotations }: Ingress): Reference | null {
+  const text = annotations[AUTH_TLS_SECRET]?.trim() ?? '';
+  const [, other = namespace, name] = /^(?:([^/]+)\/)?([^/]+)$/.exec(text) ?? [];
+  if (name === undefined || other !== namespace) return null;
+  return { kind: 'Secret', namespace, name };
 }

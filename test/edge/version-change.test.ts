@@ -39,6 +39,7 @@ describe('a change of version', () => {
       const source = { kind: 'Ingress', namespace: 'test', name: hostname };
       return {
         hostname,
+        owner: 'test',
         routes: [{ match: { type: 'Prefix', path: '/' }, upstream: used, source }],
       };
     });

@@ -41,6 +41,7 @@ function reconcilerWith(followers: readonly Follower[]): Reconciler {
       state: () => clusterState([]),
     },
     compile: DEFAULTS,
+    wallMs: () => 0,
     leadership: {
       get term() {
         return term?.isOver ? null : term;

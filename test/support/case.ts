@@ -4,9 +4,10 @@ import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
 import { parse } from 'yaml';
 import type { ClusterState } from '../../syncer/cluster-state.ts';
+import type { Certificate } from '../../syncer/compile/certificate.ts';
 import { OPTION_TABLE } from '../../syncer/compile/option-table.ts';
 import { type CompileOptions, DEFAULTS } from '../../syncer/compile/options.ts';
-import type { Compilation } from '../../syncer/compile.ts';
+import type { TimedCompilation } from '../../syncer/compile/validity.ts';
 import { FileSource } from '../../syncer/files/file-source.ts';
 import { readManifest } from '../../syncer/files/manifests.ts';
 import { unknownFields } from './strict-manifest.ts';
@@ -21,6 +22,8 @@ const optionsSchema = v.strictObject({
   options: v.optional(v.record(v.string(), v.string()), {}),
   /** Read as `causeway dev` reads files: with an implied node and implied EndpointSlices. */
   files: v.optional(v.boolean(), false),
+  /** What the clock says, for certificates. */
+  now: v.optional(v.string(), '2027-01-01T00:00:00Z'),
   /** The case is about objects that are not what their kind says. */
   malformed: v.optional(v.boolean(), false),
 });
@@ -31,6 +34,7 @@ export interface Case {
   readonly golden: string;
   readonly state: ClusterState;
   readonly options: CompileOptions;
+  readonly nowMs: number;
   /** `GET http://a.example/ -> default/web/80 [10.0.0.11:30080]` */
   readonly requests: readonly string[];
 }
@@ -61,6 +65,7 @@ export function readCase(name: string): Case {
     golden: file('snapshot.json'),
     state,
     options: Object.assign({}, DEFAULTS, options.compile, ...parsedOptions(options.options)),
+    nowMs: Date.parse(options.now),
     requests: v.parse(v.array(v.string()), parse(readFileSync(file('requests.yaml'), 'utf8'))),
   };
 }
@@ -74,13 +79,18 @@ function parsedOptions(texts: Readonly<Record<string, string>>): Partial<Compile
 }
 
 /** What a golden file holds: all that a compilation tells, in a form that a person can review. */
-export function goldenText({ snapshot, problems, ignored, tls }: Compilation): string {
-  const certificates = tls.map(({ ingress, hosts, secretName, certificate }) => ({
-    ingress: `${ingress.namespace}/${ingress.name}`,
+export function goldenText(compilation: TimedCompilation): string {
+  const { snapshot, problems, ignored, tls } = compilation;
+  const claims = tls.claims.map(({ ingress, field, hosts, secretName, certificate }) => ({
+    claim: `${ingress.namespace}/${ingress.name} ${field}`,
     hosts,
     secretName,
-    certificate,
+    certificate: certificate && summary(certificate),
   }));
+  const served = [...compilation.certificates].map(([host, certificates]) => [
+    host,
+    certificates.map(({ secret, keyType }) => `${keyType} ${secret.namespace}/${secret.name}`),
+  ]);
   const golden = {
     snapshot,
     problems,
@@ -88,10 +98,15 @@ export function goldenText({ snapshot, problems, ignored, tls }: Compilation): s
       ingress: `${ingress.namespace}/${ingress.name}`,
       because,
     })),
-    ...(certificates.length > 0 && { certificates }),
+    ...(claims.length > 0 && { tls: { claims, served: Object.fromEntries(served) } }),
   };
   // Messages name files; where the repository lies is nobody's business.
   return `${readable(golden, '').replaceAll(FOLDER, '')}\n`;
+}
+
+function summary({ keyType, subject, names, notBeforeMs, notAfterMs }: Certificate) {
+  const [notBefore, notAfter] = [notBeforeMs, notAfterMs].map((ms) => new Date(ms).toISOString());
+  return { keyType, subject, names, notBefore, notAfter };
 }
 
 /** JSON with everything on one line that fits on one. */

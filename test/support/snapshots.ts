@@ -16,7 +16,7 @@ export function snapshotOf(
   const upstreams = new Map<string, Upstream>();
   const virtualHosts = Object.entries(hosts).map(([hostname, paths]): VirtualHost => {
     const routes = [];
-    let host: VirtualHost = { hostname, routes: [] };
+    let host: VirtualHost = { hostname, owner: 'test', routes: [] };
     for (const [path, backend] of Object.entries(paths)) {
       const endpoints = endpointsOf(backend);
       const addresses = endpoints.map((it) => `${it.host}:${it.port}`).join('+') || 'none';

@@ -1,6 +1,6 @@
 import { clusterState } from '../../syncer/cluster-state.ts';
 import { type CompileOptions, DEFAULTS } from '../../syncer/compile/options.ts';
-import { type Compilation, compile } from '../../syncer/compile.ts';
+import { compileAt, type TimedCompilation } from '../../syncer/compile/validity.ts';
 import type { Served } from '../../syncer/followers.ts';
 import { decodeObject } from '../../syncer/kubernetes/decode.ts';
 import type { PublishResult } from '../../syncer/publish-result.ts';
@@ -77,20 +77,20 @@ export function service(name = 'web', spec: Record<string, unknown> = {}): RawOb
 export function compiled(
   objects: readonly RawObject[],
   options: Partial<CompileOptions> = {},
-): Compilation {
+): TimedCompilation {
   const decoded = objects.map(decodeObject);
   const state = clusterState(
     decoded.flatMap((it) => (it.ok ? it.objects : [])),
     decoded.flatMap((it) => (it.ok ? [] : [it.problem])),
   );
-  return compile(state, { ...DEFAULTS, ...options });
+  return compileAt(state, { ...DEFAULTS, ...options }, Date.now());
 }
 
 export const VERSION_1 = '1'.repeat(64);
 export const VERSION_2 = '2'.repeat(64);
 
 export function served(
-  compilation: Compilation,
+  compilation: TimedCompilation,
   version = VERSION_1,
   outcome: 'published' | 'unchanged' | 'pinned' = 'published',
   term: Term = endlessTerm(),

@@ -32,7 +32,7 @@ function virtualHost(hostname: string, paths: readonly string[]): VirtualHost {
     const source = { kind: 'Ingress', namespace: 'default', name: hostname };
     return { match: { type: 'Prefix', path }, upstream: `default/${hostname}/80`, source };
   });
-  return { hostname, routes };
+  return { hostname, owner: 'default', routes };
 }
 
 function upstream(hostname: string, port: number): Upstream {
