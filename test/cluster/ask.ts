@@ -1,4 +1,5 @@
 import { type IncomingHttpHeaders, request } from 'node:http';
+import { request as requestOverTls } from 'node:https';
 import { text } from 'node:stream/consumers';
 import type { EchoAnswer } from './echo-server.ts';
 
@@ -10,6 +11,10 @@ export interface Question {
   headers?: Record<string, string>;
   /** A string goes out with its length; a list chunked, its elements one after the other. */
   body?: string | readonly string[];
+  /** PEM of the only authority that is trusted: the question goes over TLS, with `host` as SNI's name. */
+  ca?: string;
+  /** Default 20 000. */
+  timeoutMs?: number;
 }
 
 export interface Answer {
@@ -24,16 +29,20 @@ export interface Answer {
 
 const TIMEOUT_MS = 20_000;
 
-/** One request on a connection of its own. Rejects when there is no whole answer within 20 seconds. */
+/** One request on a connection of its own. Rejects when there is no whole answer in time. */
 export async function ask(port: number, question: Question): Promise<Answer> {
-  const { host, path = '/', body } = question;
+  const { host, path = '/', body, ca, timeoutMs = TIMEOUT_MS } = question;
   const method = question.method ?? (body === undefined ? 'GET' : 'POST');
   const headers: Record<string, string | number> = { host, ...question.headers };
   if (typeof body === 'string') headers['content-length'] = Buffer.byteLength(body);
   const options = { host: '127.0.0.1', port, path, method, headers, agent: false };
   const response = await new Promise<Parameters<typeof text>[0] & Head>((resolve, reject) => {
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const sent = request({ ...options, signal }, (it) => resolve(it as typeof it & Head));
+    const signal = AbortSignal.timeout(timeoutMs);
+    const take = (it: unknown) => resolve(it as Parameters<typeof text>[0] & Head);
+    const sent =
+      ca === undefined
+        ? request({ ...options, signal }, take)
+        : requestOverTls({ ...options, signal, ca, servername: host }, take);
     sent.once('error', reject);
     if (typeof body === 'object') for (const chunk of body) sent.write(chunk);
     sent.end(typeof body === 'string' ? body : undefined);

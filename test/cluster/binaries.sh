@@ -12,8 +12,9 @@ set -euo pipefail
 readonly version=1.20.2
 readonly binaries=(etcd kube-apiserver kube-controller-manager kube-proxy kubectl)
 readonly components=(kube-apiserver kube-controller-manager kube-proxy)
-# Needed to run a cluster. setpriv and flock (util-linux) are in every Debian.
-readonly packages_to_run=(iproute2 iptables conntrack procps)
+# Needed to run a cluster. setpriv and flock (util-linux) are in every Debian. pebble is Let's Encrypt's
+# test CA, with a DNS server of its own.
+readonly packages_to_run=(iproute2 iptables conntrack procps pebble)
 readonly packages_to_build=(golang-go build-essential dpkg-dev rsync jq ca-certificates)
 
 main() {

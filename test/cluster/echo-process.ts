@@ -1,8 +1,7 @@
-import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { startListeningProcess } from './listening-process.ts';
 import type { Network } from './network.ts';
 import type { Processes, RunningProcess } from './processes.ts';
-import { GiveUp, waitFor } from './wait.ts';
 
 export interface EchoSpec {
   /** The host it runs on: `node1`, `ext1`, `edge`. */
@@ -19,50 +18,23 @@ export interface EchoSpec {
 }
 
 /** Starts an echo server and waits until it accepts connections. Throws with its log when it ends before. */
-export async function startEchoProcess(
+export function startEchoProcess(
   network: Network,
   processes: Processes,
-  { host, address, ports, identity, lingersMs = 0, processName }: EchoSpec,
+  { identity, lingersMs = 0, ...listener }: EchoSpec,
 ): Promise<RunningProcess> {
   const program = fileURLToPath(new URL('echo-server.ts', import.meta.url));
-  const echo = processes.start({
-    name: processName,
-    argv: network.argvOn(host, [process.execPath, program]),
+  return startListeningProcess(network, processes, {
+    ...listener,
+    argv: [process.execPath, program],
     env: {
-      ECHO_ADDRESS: address,
-      ECHO_PORTS: ports.join(','),
+      ECHO_ADDRESS: listener.address,
+      ECHO_PORTS: listener.ports.join(','),
       ECHO_NAMESPACE: identity.namespace,
       ECHO_SERVICE: identity.service ?? '',
       ECHO_POD: identity.pod,
       ECHO_NODE: identity.node,
       ECHO_LINGERS_MS: String(lingersMs),
     },
-  });
-  try {
-    for (const port of ports) {
-      const probe = () => {
-        if (!echo.isRunning()) throw new GiveUp(`${processName} ended:\n${echo.logTail()}`);
-        return accepts(address, port);
-      };
-      await waitFor(`${processName} on ${address}:${port}`, probe, { intervalMs: 20 });
-    }
-  } catch (error) {
-    echo.signal('SIGKILL');
-    throw error;
-  }
-  return echo;
-}
-
-/** Whether a TCP connection from here to `address:port` is accepted within a second. */
-function accepts(address: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: address, port });
-    const settle = (isAccepted: boolean) => {
-      socket.destroy();
-      resolve(isAccepted);
-    };
-    socket.once('connect', () => settle(true));
-    socket.once('error', () => settle(false));
-    socket.setTimeout(1000, () => settle(false));
   });
 }

@@ -41,6 +41,7 @@ export interface Pod extends KubernetesObject {
 export interface Container {
   name: string;
   image?: string;
+  args?: string[];
   ports?: { containerPort: number; protocol?: string }[];
   lifecycle?: {
     preStop?: { exec?: { command?: string[] }; sleep?: { seconds: number } };

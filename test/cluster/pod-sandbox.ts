@@ -1,11 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { startEchoProcess } from './echo-process.ts';
+import { startListeningProcess } from './listening-process.ts';
 import type { Network } from './network.ts';
 import type { ClusterNode } from './nodes.ts';
 import type { Pod } from './objects.ts';
 import type { Processes, RunningProcess } from './processes.ts';
 
-/** What stands for a pod on its node: an address and an echo server that listens there. */
+/** What stands for a pod on its node: an address and a process that listens there. */
 export interface PodSandbox {
   readonly node: ClusterNode;
   readonly address: string;
@@ -18,6 +20,9 @@ export interface PodSandbox {
 
 /** An annotation of a pod: its process goes on listening, see echo-server.ts. */
 export const LINGERS_MS = 'test.causeway.dev/lingers-ms';
+
+/** A container of this name runs acme-solver.ts with its arguments; all others are echo servers. */
+export const SOLVER_CONTAINER = 'acmesolver';
 
 /** Makes sandboxes, and gives each pod an address of its node's range for itself. */
 export class PodSandboxes {
@@ -32,30 +37,40 @@ export class PodSandboxes {
     this.#processes = processes;
   }
 
-  /** Starts the pod's echo server and waits until it accepts connections on all its TCP ports. */
+  /** Starts the pod's process and waits until it accepts connections on all its TCP ports. */
   async start(pod: Pod, node: ClusterNode): Promise<PodSandbox> {
     const isOnHost = pod.spec.hostNetwork === true;
     const address = isOnHost ? node.address : this.#takeAddress(node);
     const release = () => {
       if (!isOnHost) this.#releaseAddress(node, address);
     };
-    const { name, namespace = '', labels, uid } = pod.metadata;
-    const service = labels?.['app.kubernetes.io/name'] ?? labels?.app;
     try {
-      const process = await startEchoProcess(this.#network, this.#processes, {
-        host: node.name,
-        address,
-        ports: tcpPorts(pod),
-        lingersMs: Number(pod.metadata.annotations?.[LINGERS_MS] ?? 0),
-        identity: { namespace, ...(service ? { service } : {}), pod: name, node: node.name },
-        processName: `pod-${namespace}-${name}-${uid?.slice(0, 8)}`,
-      });
+      const process = await this.#run(pod, node, address);
       void process.exited.then(release);
       return sandbox(pod, node, address, process);
     } catch (error) {
       release();
       throw error;
     }
+  }
+
+  #run(pod: Pod, node: ClusterNode, address: string): Promise<RunningProcess> {
+    const { name, namespace = '', labels, annotations, uid } = pod.metadata;
+    const processName = `pod-${namespace}-${name}-${uid?.slice(0, 8)}`;
+    const listener = { host: node.name, address, ports: tcpPorts(pod), processName };
+    const solver = pod.spec.containers.find((it) => it.name === SOLVER_CONTAINER);
+    if (solver) {
+      const program = fileURLToPath(new URL('acme-solver.ts', import.meta.url));
+      const argv = [process.execPath, program, ...(solver.args ?? [])];
+      const env = { SOLVER_ADDRESS: address };
+      return startListeningProcess(this.#network, this.#processes, { ...listener, argv, env });
+    }
+    const service = labels?.['app.kubernetes.io/name'] ?? labels?.app;
+    return startEchoProcess(this.#network, this.#processes, {
+      ...listener,
+      lingersMs: Number(annotations?.[LINGERS_MS] ?? 0),
+      identity: { namespace, ...(service ? { service } : {}), pod: name, node: node.name },
+    });
   }
 
   #takeAddress(node: ClusterNode): string {
