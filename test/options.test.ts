@@ -43,6 +43,12 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   'node-address-types': 'InternalIP,Hostname',
   'node-selector': 'pool=edge',
   dialer: 'vpc',
+  'ssl-redirect': 'false',
+  'force-ssl-redirect': 'true',
+  hsts: 'true',
+  'hsts-max-age': '300',
+  'hsts-include-subdomains': 'true',
+  'hsts-preload': 'true',
   'publish-address': 'edge.example.com,192.0.2.1,2001:db8::1',
   'publish-service': 'edge/front',
 };
@@ -70,6 +76,7 @@ describe('flags', () => {
 
   test('that are on can be switched off', () => {
     expect(fromFlags('--no-watch-ingress-without-class').watchIngressWithoutClass).toBe(false);
+    expect(fromFlags('--no-ssl-redirect').sslRedirect).toBe(false);
   });
 
   test('that may be repeated add up', () => {
@@ -84,6 +91,7 @@ describe('flags', () => {
     ['--publish-service', 'a/b:80', /not namespace\/name/],
     ['--watch-namespace', 'a/b', /not the name of a namespace/],
     ['--watch-namespace', ',', /names nothing/],
+    ['--hsts-max-age', '1y', /not a whole number of seconds/],
     ['--node-selector', 'a in b', /no condition on a label/],
     ['--node-selector', 'a=b c', /no value of a label|no condition on a label/],
   ])('%s %s is refused with the reason', (flag, text, message) => {
