@@ -1,4 +1,5 @@
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
 import type { ObjectRef } from '../../snapshot/types.ts';
 import type { Secret } from '../kubernetes/objects.ts';
 import { refOf } from '../kubernetes/objects.ts';
@@ -57,6 +58,8 @@ function readCertificate(secret: Secret): Certificate | string {
     return `the key is of type ${leaf.publicKey.asymmetricKeyType}; browsers take RSA and ECDSA`;
   const weakness = weaknessOf(leaf);
   if (weakness !== null) return weakness;
+  const refusal = refusalOf(secret);
+  if (refusal !== null) return refusal;
   const names = dnsNames(leaf.subjectAltName);
   if (names.length === 0)
     return 'tls.crt has no DNS name in its subject alternative name, and clients look nowhere else';
@@ -91,6 +94,19 @@ function privateKey(pem: SecretText): KeyObject | null {
   } catch {
     // The cause could quote the key.
     return null;
+  }
+}
+
+/** What OpenSSL has against serving it, which those who serve it would have as well. */
+function refusalOf({ certificate: cert, privateKey: key }: Secret): string | null {
+  try {
+    // Without the authorities that Node brings, which take time to read.
+    createSecureContext({ cert, key: key.reveal(), ca: [] });
+    return null;
+  } catch (error) {
+    // The code alone: a text could quote what it is about.
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'no code';
+    return `OpenSSL does not take it (${code})`;
   }
 }
 
