@@ -22,11 +22,13 @@ export function clientCertificatePolicy(
 ): ClientCertificatePolicy | null {
   const { authTlsSecret, authTlsVerifyClient: verify = 'on', authTlsMatchCn } = annotations;
   if (authTlsSecret === undefined || verify === 'off') return null;
-  const found = authoritiesOf(ingress, authTlsSecret, secrets, problems);
+  const authorities = authoritiesOf(ingress, authTlsSecret, secrets, problems);
+  const depthMax = annotations.authTlsVerifyDepth ?? DEPTH_MAX;
+  if (authTlsMatchCn === null) return { verify: 'on', authorities: [], depthMax };
   return {
     verify,
-    authorities: authTlsMatchCn === null ? [] : found,
-    depthMax: annotations.authTlsVerifyDepth ?? DEPTH_MAX,
+    authorities,
+    depthMax,
     ...(authTlsMatchCn && { commonName: authTlsMatchCn }),
     ...(annotations.authTlsPassCertificateToUpstream && { passToUpstream: true }),
   };
@@ -40,7 +42,7 @@ function authoritiesOf(
 ): readonly string[] {
   const report = (reason: 'AnnotationInvalid' | 'SecretInvalid' | 'SecretNotFound', what: string) =>
     problems.add(refOf(ingress), reason, `${FIELD}: ${what}`);
-  const nobody = 'nobody is let in until there is one';
+  const nobody = "until there is one, nobody's certificate can be verified";
   const named = authTlsSecretOf(ingress);
   if (!named) {
     const own = `a Secret of the Ingress's own namespace, as ${ingress.namespace}/name`;
