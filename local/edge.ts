@@ -28,6 +28,8 @@ export interface EdgeOptions {
   readonly productionRules: boolean;
   readonly adminHost: string;
   readonly adminToken: string | null;
+  /** Where the https side of it is, which redirects name; the worker's default without. */
+  readonly httpsPort?: number;
   /** How long upstreams may take to answer; the worker's default without. */
   readonly responseTimeoutMs?: number;
   /** Lines that the worker logs. */
@@ -71,6 +73,8 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
           ...STORAGE,
           name: 'cloudflare-api',
           script: apiScript,
+          // Not the gateway's: zones and certificates, which production has elsewhere too.
+          kvNamespaces: { ...STORAGE.kvNamespaces, ACCOUNT: 'cloudflare-account' },
           unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
           bindings: { API_TOKEN: apiToken, ACCOUNT_ID, NAMESPACE_ID, DATABASE_ID },
         },
@@ -107,6 +111,7 @@ function gatewayWorker(script: string, adminToken: string, options: EdgeOptions)
       ADDRESS_POLICY: options.productionRules ? 'production' : 'local',
       ADMIN_HOST: options.adminHost,
       ADMIN_TOKEN: adminToken,
+      ...(options.httpsPort !== undefined && { HTTPS_PORT: String(options.httpsPort) }),
       ...(options.publicKey !== null && { MANIFEST_PUBLIC_KEY: options.publicKey }),
       ...(options.responseTimeoutMs !== undefined && {
         RESPONSE_TIMEOUT_MS: String(options.responseTimeoutMs),

@@ -1,4 +1,25 @@
 import { type IRequestStrict, Router } from 'itty-router';
+import {
+  controlAccount,
+  listDomains,
+  listZones,
+  readSetting,
+  writeSetting,
+} from './cloudflare-api/account.ts';
+import {
+  createAuthority,
+  deleteAuthority,
+  listAuthorities,
+  readAssociation,
+  replaceAssociation,
+} from './cloudflare-api/authorities.ts';
+import {
+  createCustom,
+  deleteCustom,
+  listCustom,
+  listPacks,
+  replaceCustom,
+} from './cloudflare-api/custom-certificates.ts';
 import { runStatements } from './cloudflare-api/d1.ts';
 import type { Env } from './cloudflare-api/env.ts';
 import { ApiError, fail } from './cloudflare-api/envelope.ts';
@@ -12,14 +33,15 @@ import {
 import { bulkDelete, bulkPut, listKeys, putValue } from './cloudflare-api/kv.ts';
 
 /**
- * The Cloudflare REST API in front of Miniflare's KV and D1: just the calls that the syncer makes,
- * with production's envelope, limits and refusals, so that the one publishing path runs unchanged
- * against it.
+ * The Cloudflare REST API in front of Miniflare's KV and D1, and of an account of its own for zones
+ * and certificates: just the calls that the syncer makes, with production's envelope, limits and
+ * refusals, so that the one publishing path runs unchanged against it.
  */
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
     const { pathname } = new URL(request.url);
     if (env.FAULTS === '1' && /^\/__(faults|calls)$/.test(pathname)) return control(request);
+    if (env.FAULTS === '1' && pathname === '/__account') return controlAccount(request, env);
     const fault = env.FAULTS === '1' ? takeFault(request.method, pathname) : null;
     const answer = answerInstead(fault) ?? (await router.fetch(request as IRequest, env, fault));
     return fault?.kind === 'drop' ? brokenAnswer() : answer;
@@ -31,6 +53,10 @@ type Args = [env: Env, fault: FaultResponse | null];
 
 const KV = '/accounts/:account/storage/kv/namespaces/:namespace';
 const D1 = '/accounts/:account/d1/database/:database';
+const AUTHORITIES = '/accounts/:account/mtls_certificates';
+const CUSTOM = '/zones/:zone/custom_certificates';
+const ASSOCIATIONS = '/zones/:zone/certificate_authorities/hostname_associations';
+const SETTING = '/zones/:zone/settings/:setting';
 
 const router = Router<IRequest, Args>({
   base: '/client/v4',
@@ -51,6 +77,29 @@ const router = Router<IRequest, Args>({
   )
   .post(`${D1}/query`, (request, env, fault) => runStatements(request, env, 'query', only(fault)))
   .post(`${D1}/raw`, (request, env, fault) => runStatements(request, env, 'raw', only(fault)))
+  .get('/zones', (request, env) => listZones(new URL(request.url), env))
+  .get(CUSTOM, (request, env) => listCustom(new URL(request.url), env, request.params.zone))
+  .post(CUSTOM, (request, env) => createCustom(request, env, request.params.zone))
+  .patch(`${CUSTOM}/:id`, (request, env) =>
+    replaceCustom(request, env, request.params.zone, request.params.id ?? ''),
+  )
+  .delete(`${CUSTOM}/:id`, ({ params }, env) => deleteCustom(env, params.zone, params.id ?? ''))
+  .get('/zones/:zone/ssl/certificate_packs', (request, env) =>
+    listPacks(new URL(request.url), env, request.params.zone),
+  )
+  .get(SETTING, ({ params }, env) => readSetting(env, params.zone, params.setting ?? ''))
+  .patch(SETTING, (request, env) =>
+    writeSetting(request, env, request.params.zone, request.params.setting ?? ''),
+  )
+  .get(ASSOCIATIONS, (request, env) =>
+    readAssociation(new URL(request.url), env, request.params.zone),
+  )
+  .put(ASSOCIATIONS, (request, env) => replaceAssociation(request, env, request.params.zone))
+  .all('/accounts/:account/*', checkAccount)
+  .get('/accounts/:account/workers/domains', (_, env) => listDomains(env))
+  .get(AUTHORITIES, (_, env) => listAuthorities(env))
+  .post(AUTHORITIES, (request, env) => createAuthority(request, env))
+  .delete(`${AUTHORITIES}/:id`, ({ params }, env) => deleteAuthority(env, params.id ?? ''))
   .all('*', (request) => {
     throw new ApiError(
       404,
@@ -70,15 +119,21 @@ function authorise(request: IRequest, env: Env): void {
   }
 }
 
-function checkNamespace({ params }: IRequest, env: Env): void {
+function checkAccount({ params }: IRequest, env: Env): void {
   if (params.account !== env.ACCOUNT_ID) throw new ApiError(403, 10000, 'Authentication error');
+}
+
+function checkNamespace(request: IRequest, env: Env): void {
+  checkAccount(request, env);
+  const { params } = request;
   if (params.namespace !== env.NAMESPACE_ID) {
     throw new ApiError(404, 10013, `namespace not found: ${params.namespace}`);
   }
 }
 
-function checkDatabase({ params }: IRequest, env: Env): void {
-  if (params.account !== env.ACCOUNT_ID) throw new ApiError(403, 10000, 'Authentication error');
+function checkDatabase(request: IRequest, env: Env): void {
+  checkAccount(request, env);
+  const { params } = request;
   if (params.database !== env.DATABASE_ID) {
     throw new ApiError(404, 7404, `The database ${params.database} could not be found`);
   }

@@ -1,9 +1,16 @@
+import { BaseHostnameAssociations } from 'cloudflare/resources/certificate-authorities/hostname-associations';
+import { BaseCustomCertificates } from 'cloudflare/resources/custom-certificates/custom-certificates';
 import { BaseDatabase } from 'cloudflare/resources/d1/database/database';
 import { Namespaces } from 'cloudflare/resources/kv/namespaces/namespaces';
+import { BaseMTLSCertificates } from 'cloudflare/resources/mtls-certificates/mtls-certificates';
+import { BaseCertificatePacks } from 'cloudflare/resources/ssl/certificate-packs/certificate-packs';
+import { BaseDomains } from 'cloudflare/resources/workers/domains';
+import { BaseSettings } from 'cloudflare/resources/zones/settings';
+import { BaseZones } from 'cloudflare/resources/zones/zones';
 import { createClient } from 'cloudflare/tree-shakable';
 import type { Clock } from '../clock.ts';
 import type { SecretText } from '../secret-text.ts';
-import { CallBudget, type CallCounts } from './budget.ts';
+import { type Budget, CallBudget, type CallCounts } from './budget.ts';
 import { type CloudflareError, type Operation, toCloudflareError } from './error.ts';
 
 export const CLOUDFLARE_BASE_URL = 'https://api.cloudflare.com/client/v4';
@@ -27,7 +34,7 @@ export interface CloudflareApiOptions {
   /** Asked right before each call; throws when calls must not be made any more. */
   readonly permit?: () => void;
   /** Default: one of its own, with 1,100 calls in five minutes. */
-  readonly budget?: CallBudget;
+  readonly budget?: Budget;
 }
 
 type Client = ReturnType<typeof newClient>;
@@ -40,7 +47,7 @@ type Client = ReturnType<typeof newClient>;
 export class CloudflareApi {
   readonly accountId: string;
   readonly #client: Client;
-  readonly #budget: CallBudget;
+  readonly #budget: Budget;
   readonly #permit: () => void;
   readonly #random: () => number;
   readonly #clock: Clock;
@@ -62,7 +69,8 @@ export class CloudflareApi {
 
   /**
    * Runs `request`, again and again while the failure is transient. What it does must come to the
-   * same done twice, since an answer can be lost after the work was done.
+   * same done twice, since an answer can be lost after the work was done; what does not is given one
+   * attempt.
    *
    * @throws CloudflareError, or whatever `permit` throws or the signal's reason is
    */
@@ -81,6 +89,7 @@ export class CloudflareApi {
         const error = toCloudflareError(thrown, operation);
         if (!error.isTransient || attempt >= attemptsMax) {
           this.#budget.countFailure();
+          if (error.retryAfterMs !== null) this.#budget.pause(error.retryAfterMs);
           throw error;
         }
         this.#budget.countRetry();
@@ -103,9 +112,19 @@ export class CloudflareApi {
   }
 }
 
-function newClient({ baseUrl, token, signal }: CloudflareApiOptions, budget: CallBudget) {
+function newClient({ baseUrl, token, signal }: CloudflareApiOptions, budget: Budget) {
   return createClient({
-    resources: [Namespaces, BaseDatabase],
+    resources: [
+      Namespaces,
+      BaseDatabase,
+      BaseZones,
+      BaseSettings,
+      BaseCustomCertificates,
+      BaseCertificatePacks,
+      BaseDomains,
+      BaseMTLSCertificates,
+      BaseHostnameAssociations,
+    ],
     baseURL: baseUrl ?? CLOUDFLARE_BASE_URL,
     // Stands in for the real one, so that no log line or error of the SDK can have it.
     apiToken: 'redacted',
@@ -127,7 +146,7 @@ function newClient({ baseUrl, token, signal }: CloudflareApiOptions, budget: Cal
 async function send(
   url: string | URL | Request,
   init: RequestInit,
-  { token, signal, budget }: { token: SecretText; signal: AbortSignal; budget: CallBudget },
+  { token, signal, budget }: { token: SecretText; signal: AbortSignal; budget: Budget },
 ): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('authorization', `Bearer ${token.reveal()}`);

@@ -22,8 +22,63 @@ export interface CallCounts {
   readonly heldBackMs: number;
 }
 
+/** What {@link CallBudget} and {@link CallShare} are to whoever makes calls. */
+export interface Budget {
+  readonly counts: CallCounts;
+  /**
+   * Resolves when one more call may start, first come first served.
+   *
+   * @throws the signal's reason when it aborts before that
+   */
+  take(signal: AbortSignal): Promise<void>;
+  /** No call starts within this time: Cloudflare said `retry-after`. */
+  pause(ms: number): void;
+  countAnswer(status: number | 'none'): void;
+  countRetry(): void;
+  countFailure(): void;
+}
+
+/**
+ * A part of a budget for calls that have time, so that they never use up what those need that have
+ * none. Each counts against the whole as well.
+ */
+export class CallShare implements Budget {
+  readonly #whole: Budget;
+  readonly #own: CallBudget;
+
+  constructor(whole: Budget, clock: Clock, callsMax: number) {
+    this.#whole = whole;
+    this.#own = new CallBudget(clock, callsMax);
+  }
+
+  get counts(): CallCounts {
+    return this.#whole.counts;
+  }
+
+  async take(signal: AbortSignal): Promise<void> {
+    await this.#own.take(signal);
+    await this.#whole.take(signal);
+  }
+
+  pause(ms: number): void {
+    this.#whole.pause(ms);
+  }
+
+  countAnswer(status: number | 'none'): void {
+    this.#whole.countAnswer(status);
+  }
+
+  countRetry(): void {
+    this.#whole.countRetry();
+  }
+
+  countFailure(): void {
+    this.#whole.countFailure();
+  }
+}
+
 /** Holds calls back so that no window of five minutes has more of them than it may. */
-export class CallBudget {
+export class CallBudget implements Budget {
   readonly #clock: Clock;
   readonly #callsMax: number;
   /** When the calls of the current window started, oldest first. */
@@ -54,18 +109,12 @@ export class CallBudget {
     };
   }
 
-  /**
-   * Resolves when one more call may start, first come first served.
-   *
-   * @throws the signal's reason when it aborts before that
-   */
   take(signal: AbortSignal): Promise<void> {
     const turn = this.#turn.then(() => this.#wait(signal));
     this.#turn = turn.catch(() => {});
     return turn;
   }
 
-  /** No call starts within this time: Cloudflare said `retry-after`. */
   pause(ms: number): void {
     this.#pausedUntil = Math.max(this.#pausedUntil, this.#clock.now() + ms);
   }

@@ -5,7 +5,14 @@ export interface Operation {
   /** For example `KV bulk write`. */
   readonly name: string;
   /** The token's permission that it takes, in the words of Cloudflare's dashboard. */
-  readonly permission: 'Workers KV Storage Edit' | 'D1 Edit';
+  readonly permission:
+    | 'Workers KV Storage Edit'
+    | 'D1 Edit'
+    | 'Zone Read'
+    | 'Zone SSL and Certificates Edit'
+    | 'Zone Settings Edit'
+    | 'Account SSL and Certificates Edit'
+    | 'Workers Scripts Read';
   /** Which ids are meant, for example `namespace 0f2a… of account 0123…`. */
   readonly target: string;
 }
@@ -19,6 +26,8 @@ export class CloudflareError extends Error {
   readonly isTransient: boolean;
   /** What `retry-after` asks for, or `null`. */
   readonly retryAfterMs: number | null;
+  /** What Cloudflare said, without our advice; empty when there was no answer. */
+  readonly answer: string;
 
   constructor(
     message: string,
@@ -26,9 +35,16 @@ export class CloudflareError extends Error {
       status = null,
       isTransient = false,
       retryAfterMs = null,
-    }: { status?: number | null; isTransient?: boolean; retryAfterMs?: number | null } = {},
+      answer = '',
+    }: {
+      status?: number | null;
+      isTransient?: boolean;
+      retryAfterMs?: number | null;
+      answer?: string;
+    } = {},
   ) {
     super(message);
+    this.answer = answer;
     this.status = status;
     this.isTransient = isTransient;
     this.retryAfterMs = retryAfterMs;
@@ -45,12 +61,14 @@ const MALFORMED_TOKEN_CODES = new Set([6003, 6111, 9106]);
 export function toCloudflareError(error: unknown, operation: Operation): CloudflareError {
   if (error instanceof CloudflareError) return error;
   if (!(error instanceof APIError) || typeof error.status !== 'number') {
-    const text = `${operation.name}: no answer from Cloudflare (${causes(error)})`;
+    const text = `${operation.name}: no answer from Cloudflare (${withoutKeys(causes(error))})`;
     return new CloudflareError(text, { isTransient: true });
   }
   const { status } = error;
-  const text = `${operation.name}: ${answered(error)}${advice(error, status, operation)}`;
+  const answer = answered(error);
+  const text = `${operation.name}: ${answer}${advice(error, status, operation)}`;
   return new CloudflareError(text, {
+    answer,
     status,
     isTransient: status === 408 || status === 429 || status >= 500,
     retryAfterMs: retryAfterMs(error.headers),
@@ -71,8 +89,17 @@ function advice(error: APIError, status: number, { permission, target }: Operati
 
 function answered(error: APIError): string {
   const texts = error.errors.map(({ code, message }) => `${message} (code ${code})`);
-  const text = texts.length > 0 ? `${error.status} ${texts.join('; ')}` : error.message;
+  const said = texts.length > 0 ? `${error.status} ${texts.join('; ')}` : error.message;
+  const text = withoutKeys(said);
   return text.length > TEXT_LENGTH_MAX ? `${text.slice(0, TEXT_LENGTH_MAX)}…` : text;
+}
+
+/** An upload has a private key in its body, and an answer may quote what it was sent (law 8). */
+function withoutKeys(text: string): string {
+  return text.replaceAll(
+    /-----BEGIN [^-]*PRIVATE KEY-----[\s\S]*?(-----END [^-]*-----|$)/g,
+    '[redacted]',
+  );
 }
 
 /** The message of an error and of what caused it; `fetch failed` alone says nothing. */

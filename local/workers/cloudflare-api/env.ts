@@ -2,6 +2,8 @@
 export interface Env {
   readonly KV: KVNamespace;
   readonly DB: D1Database;
+  /** What the account has beside them: zones, certificates, settings; see `account.ts`. */
+  readonly ACCOUNT: KVNamespace;
   readonly API_TOKEN: string;
   readonly ACCOUNT_ID: string;
   readonly NAMESPACE_ID: string;

@@ -65,7 +65,7 @@ export class LocalCloudflare {
             modules: true,
             script: await bundleWorker('local/workers/cloudflare-api.ts'),
             compatibilityDate: '2026-11-01',
-            kvNamespaces: { KV: 'kv' },
+            kvNamespaces: { KV: 'kv', ACCOUNT: 'account' },
             d1Databases: { DB: 'db' },
             bindings: { ...IDS, API_TOKEN: TOKEN, FAULTS: '1' },
             unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
@@ -88,7 +88,7 @@ export class LocalCloudflare {
     this.nowMs = START_MS;
     this.lines.length = 0;
     await this.clearFaults();
-    const tables = ['pointers', 'publications', 'problems'];
+    const tables = ['pointers', 'publications', 'problems', 'certificates'];
     await this.db.batch(tables.map((table) => this.db.prepare(`DELETE FROM ${table}`)));
     for (const key of await this.keys()) await this.kv.delete(key);
   }
