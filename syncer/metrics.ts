@@ -1,8 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { PROBLEM_REASONS } from '../snapshot/types.ts';
+import { type Expiry, soonestExpiries } from './certificate-expiry.ts';
 import type { Clock } from './clock.ts';
 import type { CallCounts } from './cloudflare/budget.ts';
-import type { Compilation } from './compile.ts';
+import type { TimedCompilation } from './compile/validity.ts';
 import { conflictsByHost } from './conflicts.ts';
 import type { EventOutcome } from './event-writer.ts';
 import type { KindStats } from './kubernetes/cluster-source.ts';
@@ -25,6 +26,8 @@ const OUTCOMES: readonly Outcome[] = [
 ];
 /** After these the edge serves what it should. */
 const SUCCESSES: ReadonlySet<Outcome> = new Set(['published', 'unchanged', 'pinned']);
+
+const DAY_MS = 24 * 60 * 60_000;
 
 /** What is asked when the metrics are read. */
 export interface MetricSources {
@@ -50,6 +53,7 @@ export class Metrics {
   readonly registry = new Registry();
   readonly #options: MetricsOptions;
   #succeededAtMs: number | null = null;
+  #expiries: readonly Expiry[] = [];
 
   readonly #publications = this.#counter('publications_total', 'Runs by result', ['result']);
   readonly #lastSuccess = this.#gauge(
@@ -77,6 +81,11 @@ export class Metrics {
     'Claims that lost to another Ingress; hosts beyond the 50 worst are together as (other)',
     ['host'],
   );
+  readonly #tlsHosts = this.#gauge(
+    'tls_hosts',
+    'Hosts under spec.tls, by whether there is a valid certificate for them (usable) or not (none)',
+    ['certificate'],
+  );
   readonly #transitions = this.#counter(
     'leader_transitions_total',
     'How often this process began and ceased to lead',
@@ -100,10 +109,12 @@ export class Metrics {
     this.#addLeadership();
     this.#addWatches();
     this.#addCalls();
+    this.#addExpiries();
     if (options.process ?? true) collectDefaultMetrics({ register: this.registry });
   }
 
-  compiled({ snapshot, problems, claims }: Compilation, seconds: number): void {
+  compiled(compilation: TimedCompilation, seconds: number): void {
+    const { snapshot, problems, claims, certificates } = compilation;
     this.#compileSeconds.observe(seconds);
     const counts = countSnapshot(snapshot);
     this.#virtualHosts.set(counts.virtualHosts);
@@ -112,6 +123,10 @@ export class Metrics {
     this.#endpoints.set(counts.endpoints);
     for (const reason of Object.keys(PROBLEM_REASONS)) this.#problems.set({ reason }, 0);
     for (const { reason } of problems) this.#problems.inc({ reason });
+    const usable = [...certificates.values()].filter((it) => it.length > 0).length;
+    this.#tlsHosts.set({ certificate: 'usable' }, usable);
+    this.#tlsHosts.set({ certificate: 'none' }, certificates.size - usable);
+    this.#expiries = soonestExpiries(certificates);
     this.#conflicts.reset();
     for (const [host, count] of conflictsByHost(claims)) this.#conflicts.set({ host }, count);
   }
@@ -148,6 +163,17 @@ export class Metrics {
       'Seconds since the last successful publication of this process; NaN before the first',
       () => (this.#succeededAtMs === null ? NaN : (clock.now() - this.#succeededAtMs) / 1000),
     );
+  }
+
+  #addExpiries(): void {
+    const help = 'Days until a certificate that is served ends; the 50 Secrets that end soonest';
+    const gauge = this.#gauge('certificate_days_left', help, ['secret'], () => {
+      gauge.reset();
+      const nowMs = this.#options.wallMs();
+      for (const { secret, notAfterMs } of this.#expiries) {
+        gauge.set({ secret }, (notAfterMs - nowMs) / DAY_MS);
+      }
+    });
   }
 
   #addWatches(): void {

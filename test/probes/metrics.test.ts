@@ -1,19 +1,24 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { PROBLEM_REASONS } from '../../snapshot/types.ts';
+import { SECRETS_MAX } from '../../syncer/certificate-expiry.ts';
 import { clusterState } from '../../syncer/cluster-state.ts';
+import type { Certificate } from '../../syncer/compile/certificate.ts';
 import { DEFAULTS } from '../../syncer/compile/options.ts';
-import { type Compilation, compile } from '../../syncer/compile.ts';
+import { compileAt, type TimedCompilation } from '../../syncer/compile/validity.ts';
 import { conflictsByHost, HOSTS_MAX, OTHER_HOSTS } from '../../syncer/conflicts.ts';
 import { Metrics } from '../../syncer/metrics.ts';
+import { SecretText } from '../../syncer/secret-text.ts';
 import { ManualClock } from '../publish/support/clocks.ts';
 import { snapshotOf } from '../publish/support/snapshots.ts';
+
+const WALL_MS = 1_795_341_600_000;
 
 function setUp() {
   const clock = new ManualClock();
   const metrics = new Metrics({
     clock,
-    wallMs: () => 1_795_341_600_000,
+    wallMs: () => WALL_MS,
     sources: {
       calls: () => ({
         calls: 12,
@@ -38,8 +43,8 @@ function setUp() {
   return { clock, metrics, read: () => metrics.registry.metrics() };
 }
 
-const compilation: Compilation = {
-  ...compile(clusterState([]), DEFAULTS),
+const compilation: TimedCompilation = {
+  ...compileAt(clusterState([]), DEFAULTS, WALL_MS),
   snapshot: snapshotOf(['a.example.com', 'b.example.com']),
   problems: [
     {
@@ -111,6 +116,35 @@ test('conflicts: the worst hosts by name, the others together', () => {
   expect([...counts][0]).toEqual(['worst.example.com', 2]);
   expect(counts.get(OTHER_HOSTS)).toBe(1_000 - (HOSTS_MAX - 1));
   expect(conflictsByHost([won]).size).toBe(0);
+});
+
+test('days left of the certificates that are served, the soonest of them', async () => {
+  const { metrics, read } = setUp();
+  const certificate = (name: string, days: number): Certificate => ({
+    secret: { kind: 'Secret', namespace: 'shop', name },
+    keyType: 'ecdsa',
+    chain: '',
+    privateKey: new SecretText('x'),
+    fingerprint: '',
+    subject: '',
+    names: [],
+    notBeforeMs: 0,
+    notAfterMs: WALL_MS + days * 24 * 60 * 60_000,
+  });
+  const many = Array.from({ length: SECRETS_MAX + 5 }, (_, i) => certificate(`s${i}`, 100 + i));
+  const certificates = new Map([
+    ['a.example', [certificate('a', 12.5)]],
+    ['b.example', [certificate('a', 12.5), ...many]],
+    ['c.example', []],
+  ]);
+  metrics.compiled({ ...compilation, certificates }, 0.002);
+  const page = await read();
+  expect(page).toMatch(/^causeway_certificate_days_left\{secret="shop\/a"\} 12\.5$/m);
+  expect(page).toMatch(/^causeway_tls_hosts\{certificate="usable"\} 2$/m);
+  expect(page).toMatch(/^causeway_tls_hosts\{certificate="none"\} 1$/m);
+  expect(page.match(/^causeway_certificate_days_left\{/gm)).toHaveLength(SECRETS_MAX);
+  metrics.compiled({ ...compilation, certificates: new Map() }, 0.002);
+  expect(await read()).not.toContain('shop/a');
 });
 
 test('names are those that Prometheus advises', async () => {
