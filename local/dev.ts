@@ -15,6 +15,7 @@ export interface DevFlags extends ControllerFlags {
   readonly kubeconfig?: string;
   readonly host: string;
   readonly httpPort: number;
+  readonly httpsPort: number;
   readonly persist: string;
   readonly nodeAddress: string;
   readonly echo?: boolean;
@@ -31,7 +32,7 @@ export async function dev(paths: readonly string[], flags: DevFlags): Promise<vo
   const gateway = await startGateway({
     source,
     compile: compileOptions(flags),
-    listen: { host: flags.host, port: flags.httpPort },
+    listen: { host: flags.host, httpPort: flags.httpPort, httpsPort: flags.httpsPort },
     persist: flags.persist,
     keys: await localSigningKeys(flags.persist),
     productionRules: flags.productionRules ?? false,
@@ -53,7 +54,9 @@ export async function dev(paths: readonly string[], flags: DevFlags): Promise<vo
   const served = await Promise.race([firstServed, stop]);
   if (served) {
     reporter.problems(served.compilation.problems);
-    console.log(`causeway ready http=${gateway.url} ${summary(served)}`);
+    console.log(
+      `causeway ready http=${gateway.httpUrl} https=${gateway.httpsUrl} ${summary(served)}`,
+    );
     console.log(urlsToTry(gateway, served).join('\n'));
   }
   await stop;
@@ -96,17 +99,23 @@ function summary({ version, compilation }: Served): string {
 
 const URLS_MAX = 8;
 
-function urlsToTry({ url, edge }: Gateway, { compilation }: Served): readonly string[] {
-  const port = url.slice(url.lastIndexOf(':'));
+function urlsToTry(
+  { httpUrl, httpsUrl, edge }: Gateway,
+  { compilation }: Served,
+): readonly string[] {
+  const { hostname: address, port } = new URL(httpsUrl);
   const lines = compilation.snapshot.virtualHosts.flatMap(({ hostname, routes }) => {
     const host = hostname === '*' ? 'any.host' : hostname.replace(/^\*/, 'any');
     const [route] = routes.filter((it) => it.match.path !== '/').concat(routes);
-    return [`  curl -H 'Host: ${host}' ${url}${route?.match.path ?? '/'}`];
+    const path = route?.match.path ?? '/';
+    if (!route?.httpsOnly) return [`  curl -H 'Host: ${host}' ${httpUrl}${path}`];
+    return [`  curl -k --resolve ${host}:${port}:${address} https://${host}:${port}${path}`];
   });
+  const httpPort = httpUrl.slice(httpUrl.lastIndexOf(':'));
   return [
     'Try:',
     ...lines.slice(0, URLS_MAX),
-    `  curl -H 'Authorization: Bearer ${edge.admin.token}' http://${edge.admin.host}${port}/api/routes`,
+    `  curl -H 'Authorization: Bearer ${edge.admin.token}' http://${edge.admin.host}${httpPort}/api/routes`,
   ];
 }
 

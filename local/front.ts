@@ -1,13 +1,49 @@
 import {
   createServer,
   Agent as HttpAgent,
+  type Server as HttpServer,
   type IncomingMessage,
-  type Server,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import { HEADERS_BYTES_MAX, refuse, relay, relayUpgrade, responseOn } from './relay.ts';
-import { isWebSocket, workerRequest } from './worker-request.ts';
+import {
+  createServer as createHttp2Server,
+  type Http2Server,
+  Http2ServerRequest,
+  type ServerOptions,
+} from 'node:http2';
+import { createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { type ClientConnection, clientConnection } from './client-connection.ts';
+import { listen } from './listen.ts';
+import {
+  type ClientResponse,
+  HEADERS_BYTES_MAX,
+  refuse,
+  relay,
+  relayUpgrade,
+  responseOn,
+} from './relay.ts';
+import type { ServerCertificate } from './tls/default-certificate.ts';
+import type { TlsState } from './tls/server-names.ts';
+import { TlsListener } from './tls/tls-listener.ts';
+import { type ClientRequest, isWebSocket, workerRequest } from './worker-request.ts';
+
+/** Where the worker's socket listens. */
+export interface WorkerAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface FrontOptions {
+  readonly host: string;
+  /** 0 for free ones. */
+  readonly httpPort: number;
+  readonly httpsPort: number;
+  /** For server names that no certificate of {@link Front.present} covers. */
+  readonly certificate: ServerCertificate;
+  /** Hears, in words without key bytes, of certificates that cannot be shown. */
+  readonly report: (message: string) => void;
+}
 
 /**
  * Stands where Cloudflare's network stands in production: takes the client's connection, says who
@@ -16,67 +52,136 @@ import { isWebSocket, workerRequest } from './worker-request.ts';
  * The worker's socket speaks the absolute form (RFC 9112 section 3.2.2), so that `Request.url` has
  * scheme, host and path as the client sent them, as in production.
  */
-export interface Front {
-  readonly server: Server;
-  readonly port: number;
-  close(): Promise<void>;
-}
+export class Front {
+  readonly #http: HttpServer;
+  readonly #http2: Http2Server;
+  readonly #tcp: TcpServer;
+  readonly #tls: TlsListener;
+  readonly #agent = new HttpAgent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
+  /** What the worker is told of each connection, by socket or session. */
+  readonly #connections = new WeakMap<object, ClientConnection>();
+  readonly #open = new Set<Socket>();
+  readonly #worker = Promise.withResolvers<WorkerAddress>();
+  #ports = { http: 0, https: 0 };
 
-export async function startFront(
-  worker: { readonly host: string; readonly port: number },
-  listen: { readonly host: string; readonly port: number },
-): Promise<Front> {
-  const agent = new HttpAgent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
-  const limits = { maxHeaderSize: HEADERS_BYTES_MAX, requestTimeout: 0 };
-  const server = createServer({ ...limits, shouldUpgradeCallback: isWebSocket });
-  // Node would drop all beyond 2000 in silence, and with them perhaps one that frames the body.
-  server.maxHeadersCount = 0;
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    const own = workerRequest(request);
-    if (own) relay(request, response, { ...worker, ...own, agent });
-    else refuse(response);
-  });
-  server.on('upgrade', (request: IncomingMessage, client: Socket, head: Buffer) => {
-    const own = workerRequest(request);
-    const response = responseOn(client, request);
-    if (own) relayUpgrade(request, response, head, { ...worker, ...own });
-    else refuse(response);
-  });
-  const open = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    open.add(socket);
-    socket.on('close', () => open.delete(socket));
-  });
-  await new Promise<void>((resolve, reject) => {
-    const fail = (error: NodeJS.ErrnoException) => reject(listenError(error, listen));
-    server.once('error', fail);
-    server.listen(listen.port, listen.host, () => {
-      server.off('error', fail);
-      resolve();
+  private constructor({ certificate, report }: FrontOptions) {
+    const limits = { maxHeaderSize: HEADERS_BYTES_MAX, requestTimeout: 0 };
+    this.#http = createServer({ ...limits, shouldUpgradeCallback: isWebSocket });
+    // Node would drop all beyond 2000 in silence, and with them perhaps one that frames the body.
+    this.#http.maxHeadersCount = 0;
+    this.#http.on('request', (request, response) => this.#relay(request, response));
+    this.#http.on('upgrade', (request, client: Socket, head) =>
+      this.#upgrade(request, responseOn(client, request), head),
+    );
+    this.#http2 = createHttp2Server(HTTP2_OPTIONS);
+    this.#http2.on('request', (request, response) => this.#relay(request, response));
+    this.#http2.on('session', (session) => {
+      session.setTimeout(HTTP2_IDLE_MS, () => session.close());
     });
-  });
-  return {
-    server,
-    port: (server.address() as AddressInfo).port,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of open) socket.destroy();
-        agent.destroy();
-      }),
-  };
+    this.#tls = new TlsListener({
+      fallback: certificate,
+      report,
+      onSecure: (socket) => this.#secured(socket),
+    });
+    this.#tcp = createTcpServer((socket) => this.#tls.accept(socket));
+    for (const server of [this.#http, this.#tcp]) {
+      server.on('connection', (socket: Socket) => {
+        this.#open.add(socket);
+        socket.on('close', () => this.#open.delete(socket));
+      });
+    }
+  }
+
+  /**
+   * Accepts connections from then on. Requests wait for {@link Front.serve}, handshakes for
+   * {@link Front.present}.
+   * @throws Error when a port cannot be had
+   */
+  static async start(options: FrontOptions): Promise<Front> {
+    const front = new Front(options);
+    const { host, httpPort, httpsPort } = options;
+    try {
+      const http = await listen(front.#http, { host, port: httpPort, flag: '--http-port' });
+      const https = await listen(front.#tcp, { host, port: httpsPort, flag: '--https-port' });
+      front.#ports = { http, https };
+      return front;
+    } catch (error) {
+      await front.close();
+      throw error;
+    }
+  }
+
+  get port(): number {
+    return this.#ports.http;
+  }
+
+  get httpsPort(): number {
+    return this.#ports.https;
+  }
+
+  /** Says where requests go. */
+  serve(worker: WorkerAddress): void {
+    this.#worker.resolve(worker);
+  }
+
+  /** Does handshakes with these from now on. Connections that are open stay as they are. */
+  present(state: TlsState): void {
+    this.#tls.present(state);
+  }
+
+  async close(): Promise<void> {
+    const servers = [this.#http, this.#tcp].map(
+      (server) => new Promise((resolve) => server.close(resolve)),
+    );
+    for (const socket of this.#open) socket.destroy();
+    this.#agent.destroy();
+    await Promise.all(servers);
+  }
+
+  /** A version of HTTP was agreed upon in the handshake (RFC 7301). */
+  #secured(socket: TLSSocket): void {
+    (socket.alpnProtocol === 'h2' ? this.#http2 : this.#http).emit('connection', socket);
+  }
+
+  async #relay(request: ClientRequest, response: ClientResponse): Promise<void> {
+    const own = workerRequest(request, this.#connectionOf(request));
+    if (!own) return refuse(response);
+    const worker = await this.#worker.promise;
+    // It may have been some time.
+    if (!response.destroyed) relay(request, response, { ...worker, ...own, agent: this.#agent });
+  }
+
+  async #upgrade(request: IncomingMessage, response: ServerResponse, head: Buffer): Promise<void> {
+    const own = workerRequest(request, this.#connectionOf(request));
+    if (!own) return refuse(response);
+    const worker = await this.#worker.promise;
+    if (!request.socket.destroyed) relayUpgrade(request, response, head, { ...worker, ...own });
+  }
+
+  #connectionOf(request: ClientRequest): ClientConnection {
+    const isHttp2 = request instanceof Http2ServerRequest;
+    // All streams of a session come on one socket.
+    const { session } = isHttp2 ? request.stream : {};
+    const key = session ?? request.socket;
+    const known = this.#connections.get(key);
+    if (known) return known;
+    const connection = clientConnection(session?.socket ?? request.socket, {
+      httpProtocol: isHttp2 ? 'HTTP/2' : `HTTP/${request.httpVersion}`,
+      authoritiesOf: (serverName) => this.#tls.find(serverName).policy?.authorities ?? [],
+    });
+    this.#connections.set(key, connection);
+    return connection;
+  }
 }
 
-/** The two that everybody meets, in words that say what to do. */
-function listenError(
-  error: NodeJS.ErrnoException,
-  { host, port }: { readonly host: string; readonly port: number },
-): Error {
-  if (error.code === 'EADDRINUSE') {
-    return new Error(`port ${port} of ${host} is already in use; choose another with --http-port`);
-  }
-  if (error.code === 'EACCES') {
-    return new Error(`port ${port} needs more rights than we have; choose one with --http-port`);
-  }
-  return error;
-}
+/** How long a session of HTTP/2 may lie idle; one of HTTP/1.1 has Node's five seconds. */
+const HTTP2_IDLE_MS = 60_000;
+
+const HTTP2_OPTIONS: ServerOptions = {
+  settings: { maxHeaderListSize: HEADERS_BYTES_MAX, maxConcurrentStreams: 128 },
+  // As many as fit into that many bytes, as in HTTP/1.1.
+  maxHeaderListPairs: HEADERS_BYTES_MAX / 32,
+  maxSendHeaderBlockLength: 2 * HEADERS_BYTES_MAX,
+  // What an upstream says twice is the client's to judge, as in HTTP/1.1.
+  strictSingleValueFields: false,
+};

@@ -15,8 +15,13 @@ addControllerFlags(
     .argument('[path...]', 'manifest files and folders')
     .addOption(new Option('--kubeconfig <file>', 'watch this cluster instead of files'))
     .option('--host <address>', 'address to listen on', '127.0.0.1')
-    .option('--http-port <port>', 'port for HTTP', port, 8787)
-    .option('--persist <dir>', 'where KV, D1 and the signing key are kept', '.causeway')
+    .option('--http-port <port>', 'port for HTTP; 0 for a free one', port, 8787)
+    .option('--https-port <port>', 'port for HTTPS; 0 for a free one', port, 8443)
+    .option(
+      '--persist <dir>',
+      'where KV, D1, the keys and the default certificate are kept',
+      '.causeway',
+    )
     .option('--node-address <address>', 'address of the node that files imply', '127.0.0.1')
     .option('--echo', 'answer on every node port that the files name'),
 ).action(async (paths: string[], flags: DevFlags) => {

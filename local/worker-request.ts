@@ -1,5 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { Http2ServerRequest } from 'node:http2';
+import type { ClientConnection } from './client-connection.ts';
+
+/** A request of a client, whichever version of HTTP it speaks. */
+export type ClientRequest = IncomingMessage | Http2ServerRequest;
 
 /** A client's request as the worker gets it. */
 export interface WorkerRequest {
@@ -8,33 +12,58 @@ export interface WorkerRequest {
   readonly headers: string[];
 }
 
-/** Headers that Cloudflare sets and a client cannot: here they are the front's to set. */
+/**
+ * Headers that Cloudflare sets and a client cannot: here they are the front's to set. workerd reads
+ * `request.cf` from one of those that begin with `mf-`.
+ */
 function isEdgeHeader(name: string): boolean {
-  return name.startsWith('cf-') || name === 'cdn-loop' || name === 'true-client-ip';
+  return (
+    name.startsWith('cf-') ||
+    name.startsWith('mf-') ||
+    name === 'cdn-loop' ||
+    name === 'true-client-ip'
+  );
 }
 
 /** Headers about the connection to one of our sides, which Node writes itself for the other. */
 export const OF_THE_CONNECTION = new Set(['keep-alive', 'proxy-connection', 'trailer']);
 
-/** Null when there is no usable Host (RFC 9112 section 3.2: 400). */
-export function workerRequest(request: IncomingMessage): WorkerRequest | null {
-  const hosts = request.headersDistinct.host ?? [];
-  const [host = ''] = hosts;
+/** Null when there is no usable Host (RFC 9112 section 3.2, RFC 9113 section 8.3.1: 400). */
+export function workerRequest(
+  request: ClientRequest,
+  connection: ClientConnection,
+): WorkerRequest | null {
   const url = request.url ?? '';
   // The absolute form overrides Host; Cloudflare answers such requests for hosts of the zone alike.
   const absolute = /^https?:\/\/([^/?#]+)(.*)$/i.exec(url);
-  const authority = absolute?.[1] ?? host;
-  if (hosts.length !== 1 || !/^[A-Za-z0-9.\-_:[\]]+$/.test(authority)) return null;
+  const authority = absolute?.[1] ?? hostOf(request);
+  if (hostOf(request) === null || authority === null) return null;
+  if (!/^[A-Za-z0-9.\-_:[\]]+$/.test(authority)) return null;
   const rest = absolute ? absolute[2] || '/' : url;
   if (!rest.startsWith('/') && !rest.startsWith('?')) return null;
-  return { path: `http://${authority}${rest}`, headers: headersFor(request, authority) };
+  const path = `${connection.scheme}://${authority}${rest}`;
+  return { path, headers: headersFor(request, authority, connection) };
 }
 
-function headersFor(request: IncomingMessage, authority: string): string[] {
+/** The one that there is; of HTTP/2, where both may be there, they have to agree. */
+function hostOf(request: ClientRequest): string | null {
+  const hosts = pairs(request.rawHeaders).flatMap(([name, value]) =>
+    /^(host|:authority)$/i.test(name) ? [value] : [],
+  );
+  const [host = null, ...others] = hosts;
+  const isSecond = request instanceof Http2ServerRequest && others.length === 1;
+  return others.length === 0 || (isSecond && others[0] === host) ? host : null;
+}
+
+function headersFor(
+  request: ClientRequest,
+  authority: string,
+  connection: ClientConnection,
+): string[] {
   const headers: string[] = [];
   for (const [name, value] of pairs(request.rawHeaders)) {
     const lower = name.toLowerCase();
-    if (isEdgeHeader(lower) || OF_THE_CONNECTION.has(lower)) continue;
+    if (isEdgeHeader(lower) || OF_THE_CONNECTION.has(lower) || name.startsWith(':')) continue;
     if (lower === 'host' || lower === 'cookie' || lower === 'upgrade') continue;
     headers.push(name, value);
   }
@@ -42,16 +71,25 @@ function headersFor(request: IncomingMessage, authority: string): string[] {
   const { cookie, upgrade } = request.headers;
   if (cookie !== undefined) headers.push('Cookie', cookie);
   if (upgrade !== undefined && isWebSocket(request)) headers.push('Upgrade', upgrade);
-  // Otherwise Node would send a chunked body of no chunks.
-  if (!hasBody(request) && !METHODS_WITHOUT_CONTENT.has(request.method ?? '')) {
-    headers.push('Content-Length', '0');
-  }
-  headers.push('Host', authority, 'CF-Connecting-IP', clientAddress(request.socket));
+  headers.push(...framing(request));
+  headers.push('Host', authority, 'CF-Connecting-IP', connection.address);
+  headers.push('MF-CF-Blob', connection.cf);
   return headers;
 }
 
+/** What says where the body ends, if the client's own headers do not. */
+function framing(request: ClientRequest): readonly string[] {
+  const { headers, method = '' } = request;
+  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) {
+    return [];
+  }
+  if (hasBody(request)) return ['Transfer-Encoding', 'chunked'];
+  // Otherwise Node would send a chunked body of no chunks.
+  return METHODS_WITHOUT_CONTENT.has(method) ? [] : ['Content-Length', '0'];
+}
+
 /** The only upgrade that there is; others are ignored, as RFC 9110 section 7.8 allows. */
-export function isWebSocket({ method, headers }: IncomingMessage): boolean {
+export function isWebSocket({ method, headers }: ClientRequest): boolean {
   const names = (value: string | undefined, member: string) =>
     (value ?? '').split(',').some((it) => it.trim().toLowerCase() === member);
   return (
@@ -61,13 +99,14 @@ export function isWebSocket({ method, headers }: IncomingMessage): boolean {
 
 const METHODS_WITHOUT_CONTENT = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
 
-/** RFC 9112 section 6.3: a request without either header has none. */
-export function hasBody({ headers }: IncomingMessage): boolean {
+/**
+ * RFC 9112 section 6.3: a request without either header has none. In HTTP/2 its frames say so
+ * (RFC 9113 section 8.1).
+ */
+export function hasBody(request: ClientRequest): boolean {
+  if (request instanceof Http2ServerRequest) return !request.stream.endAfterHeaders;
+  const { headers } = request;
   return headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
-}
-
-function clientAddress(socket: Socket): string {
-  return (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
 }
 
 /** Names and values, as they came. */

@@ -23,7 +23,9 @@ describe('a run of causeway dev', () => {
 
   afterAll(() => copy?.[Symbol.dispose]());
 
-  const args = (...more: readonly string[]) => ['dev', copy.path, '--http-port', '0', ...more];
+  const args = (...more: readonly string[]) => {
+    return ['dev', copy.path, '--http-port', '0', '--https-port', '0', ...more];
+  };
 
   async function start(persist: string, ...more: readonly string[]) {
     const cli = Cli.start(args('--persist', persist, ...more), { cwd: copy.cwd });

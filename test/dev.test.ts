@@ -18,7 +18,7 @@ const READY =
 const RELOADED = /^causeway reloaded version=([0-9a-f]{12}) routes=(\d+) problems=(\d+)$/;
 
 function startDev(copy: ExampleCopy, ...args: readonly string[]): Cli {
-  const own = ['--http-port', '0', '--persist', join(copy.cwd, 'state')];
+  const own = ['--http-port', '0', '--https-port', '0', '--persist', join(copy.cwd, 'state')];
   return Cli.start(['dev', copy.path, ...own, ...args], { cwd: copy.cwd });
 }
 

@@ -24,7 +24,7 @@ beforeAll(async () => {
   gateway = await startGateway({
     source: new FileSource({ paths: [EXAMPLES], nodeAddress: '127.0.0.1' }),
     compile: { ...DEFAULTS, watchIngressWithoutClass: true, addressPolicy: 'local' },
-    listen: { host: '127.0.0.1', port: 0 },
+    listen: { host: '127.0.0.1', httpPort: 0, httpsPort: 0 },
     persist: null,
     keys: null,
     productionRules: false,
@@ -35,7 +35,7 @@ beforeAll(async () => {
     onServed: () => served(),
   });
   await ready;
-  port = new URL(gateway.url).port;
+  port = new URL(gateway.httpUrl).port;
   profile = await mkdtemp(join(tmpdir(), 'causeway-browser-'));
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',

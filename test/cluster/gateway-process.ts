@@ -39,7 +39,8 @@ export class GatewayProcess {
     const program = fileURLToPath(new URL('../../bin/causeway.mjs', import.meta.url));
     const argv = [
       ...[process.execPath, program, 'dev', '--kubeconfig', options.kubeconfig],
-      ...['--http-port', String(options.port ?? 0), '--persist', this.persist],
+      ...['--http-port', String(options.port ?? 0), '--https-port', '0'],
+      ...['--persist', this.persist],
       ...(options.flags ?? []),
     ];
     const env = { CAUSEWAY_ADMIN_TOKEN: ADMIN_TOKEN };

@@ -10,8 +10,9 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Edge, startEdge } from '../../local/edge.ts';
-import { type Front, startFront } from '../../local/front.ts';
+import type { Front } from '../../local/front.ts';
 import { generateKeyPair } from '../../snapshot/signature.ts';
+import { startFront } from '../support/front.ts';
 import { type AdminView, untilServed } from './admin-view.ts';
 import { verdict } from './ask.ts';
 import { Cluster, waitFor } from './cluster.ts';
@@ -61,7 +62,8 @@ beforeAll(async () => {
     adminToken: null,
     onLog: (line) => workerLog.push(line),
   });
-  front = await startFront(edge.worker, { host: '127.0.0.1', port: 0 });
+  front = await startFront();
+  front.serve(edge.worker);
   settings = {
     ...edgeSettings(edge),
     CAUSEWAY_CLUSTER: 'production',

@@ -5,8 +5,9 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Edge, startEdge } from '../../local/edge.ts';
-import { type Front, startFront } from '../../local/front.ts';
+import type { Front } from '../../local/front.ts';
 import { generateKeyPair } from '../../snapshot/signature.ts';
+import { startFront } from '../support/front.ts';
 import { type AdminView, untilServed } from './admin-view.ts';
 import { verdict } from './ask.ts';
 import { Cluster, waitFor } from './cluster.ts';
@@ -43,7 +44,8 @@ beforeAll(async () => {
     adminToken: null,
     onLog: () => {},
   });
-  front = await startFront(edge.worker, { host: '127.0.0.1', port: 0 });
+  front = await startFront();
+  front.serve(edge.worker);
   settings = {
     ...edgeSettings(edge),
     CAUSEWAY_CLUSTER: 'production',

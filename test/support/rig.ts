@@ -1,10 +1,11 @@
 import { type Edge, type EdgeOptions, startEdge } from '../../local/edge.ts';
 import { edgePublisher, waitUntilServed } from '../../local/edge-publisher.ts';
-import { type Front, startFront } from '../../local/front.ts';
+import type { Front } from '../../local/front.ts';
 import type { SignatureKey } from '../../snapshot/signature.ts';
 import type { Problem, Snapshot } from '../../snapshot/types.ts';
 import { SILENT_LOGGER } from '../../syncer/log.ts';
 import type { Publisher } from '../../syncer/publish.ts';
+import { startFront } from './front.ts';
 import { type ClientMessage, readResponse } from './message.ts';
 import { Wire } from './wire.ts';
 
@@ -47,6 +48,7 @@ export interface RigOptions extends Partial<EdgeOptions> {
 
 export async function startRig({ signingKey, ...options }: RigOptions = {}): Promise<Rig> {
   const log = new WorkerLog();
+  const front = await startFront();
   const edge = await startEdge({
     persist: null,
     cluster: 'test',
@@ -54,10 +56,11 @@ export async function startRig({ signingKey, ...options }: RigOptions = {}): Pro
     productionRules: false,
     adminHost: ADMIN_HOST,
     adminToken: null,
+    httpsPort: front.httpsPort,
     onLog: (line) => log.add(line),
     ...options,
   });
-  const front = await startFront(edge.worker, { host: '127.0.0.1', port: 0 });
+  front.serve(edge.worker);
   const publisher = publisherFor(edge, options.cluster ?? 'test', signingKey ?? null);
   await publisher.claim();
   return {
