@@ -3,6 +3,9 @@ import type { RequestId } from './request-id.ts';
 /** Why we answer ourselves. For our log; the client sees the status and the request id. */
 export type AnswerReason =
   | 'BadRequest'
+  | 'ClientRefused'
+  | 'HttpsOnly'
+  | 'Misdirected'
   | 'NoRoute'
   | 'PayloadTooLarge'
   | 'UpstreamFailed'
@@ -12,9 +15,12 @@ export type AnswerReason =
   | 'InternalError';
 
 const STATUS = {
+  HttpsOnly: [308, 'Permanent Redirect'],
   BadRequest: [400, 'Bad Request'],
+  ClientRefused: [403, 'Forbidden'],
   NoRoute: [404, 'Not Found'],
   PayloadTooLarge: [413, 'Content Too Large'],
+  Misdirected: [421, 'Misdirected Request'],
   InternalError: [500, 'Internal Server Error'],
   UpstreamFailed: [502, 'Bad Gateway'],
   NoEndpoints: [503, 'Service Unavailable'],
@@ -33,6 +39,16 @@ export function answer(reason: AnswerReason, request: Request, requestId: Reques
     'x-content-type-options': 'nosniff',
   };
   return new Response(request.method === 'HEAD' ? null : body, { status, statusText, headers });
+}
+
+/**
+ * Sends the client to the same URL with https, method and body included (RFC 9110 section 15.4.9).
+ * Not to be stored, as all that we say: what an Ingress asks for can be taken back.
+ */
+export function redirect(location: string, request: Request, requestId: RequestId): Response {
+  const response = answer('HttpsOnly', request, requestId);
+  response.headers.set('location', location);
+  return response;
 }
 
 function render(accept: string, status: number, text: string, { id }: RequestId) {

@@ -8,6 +8,8 @@ export interface Env {
   readonly REFRESH_SECONDS?: string;
   readonly CONNECT_TIMEOUT_MS?: string;
   readonly RESPONSE_TIMEOUT_MS?: string;
+  /** The port to which clients are sent that have to come with https. */
+  readonly HTTPS_PORT?: string;
   readonly ADDRESS_POLICY?: string;
   /** Ed25519 public key of `causeway keygen`. With it, only signed manifests are served. */
   readonly MANIFEST_PUBLIC_KEY?: string;
@@ -26,6 +28,7 @@ export interface Settings {
   readonly refreshMs: number;
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
+  readonly httpsPort: number;
   readonly addressPolicy: 'local' | 'production';
   readonly publicKey: string | null;
   readonly admin: { readonly host: string; readonly token: string } | null;
@@ -38,6 +41,7 @@ export function readSettings(env: Env): Settings {
     refreshMs: number(env.REFRESH_SECONDS, 1) * 1000,
     connectTimeoutMs: number(env.CONNECT_TIMEOUT_MS, 3000),
     responseTimeoutMs: number(env.RESPONSE_TIMEOUT_MS, 60_000),
+    httpsPort: number(env.HTTPS_PORT, 443),
     // Only the local gateway may dial private addresses, and it says so.
     addressPolicy: env.ADDRESS_POLICY === 'local' ? 'local' : 'production',
     publicKey: publicKey || null,

@@ -1,7 +1,7 @@
 import { normaliseHost } from '../snapshot/hostname.ts';
-import type { DialerName, Hostname, Upstream } from '../snapshot/types.ts';
+import type { DialerName, Hostname } from '../snapshot/types.ts';
 import { admin, isAdmin } from './admin.ts';
-import { type AnswerReason, answer } from './answers.ts';
+import { type AnswerReason, answer, redirect } from './answers.ts';
 import { Balancer } from './balance.ts';
 import { clientResponse } from './client-response.ts';
 import type { Dialer } from './dial/dialer.ts';
@@ -10,13 +10,16 @@ import { DialError, UpstreamError } from './dial/upstream-error.ts';
 import { type Env, readSettings, type Settings } from './env.ts';
 import { forward, redial } from './forward.ts';
 import { upstreamHeaders } from './headers.ts';
-import type { UpstreamRequest, UpstreamResponse } from './http1/message.ts';
+import type { Header, UpstreamRequest, UpstreamResponse } from './http1/message.ts';
 import { InvalidRequestError, RequestBodyError } from './http1/request-error.ts';
+import { decide, type Forward, withTransportSecurity } from './policy.ts';
 import { newRequestId, type RequestId } from './request-id.ts';
 import { parseRequestUrl, type RequestUrl } from './request-url.ts';
-import { matchPath } from './routing-table.ts';
+import { type Match, matchPath } from './routing-table.ts';
 import { type HostLookup, SnapshotCache } from './snapshot-cache.ts';
 import { SnapshotStore } from './snapshot-store.ts';
+import { serverNameOf } from './tls/server-name.ts';
+import { TrustedClients } from './tls/trusted-clients.ts';
 import { isWebSocketRequest } from './websocket/handshake.ts';
 import { proxyWebSocket } from './websocket/proxy.ts';
 
@@ -27,6 +30,7 @@ export interface Gateway {
   readonly store: SnapshotStore;
   readonly cache: SnapshotCache;
   readonly balancer: Balancer;
+  readonly trusted: TrustedClients;
   readonly dialers: Readonly<Record<DialerName, Dialer>>;
 }
 
@@ -39,6 +43,7 @@ export function createGateway(env: Env, connect: ConnectFunction): Gateway {
     store,
     cache: new SnapshotCache(store, settings.refreshMs),
     balancer: new Balancer(),
+    trusted: new TrustedClients(),
     dialers: {
       socket: socketDialer(connect, settings.addressPolicy),
       vpc: vpcDialer(env.VPC ?? null),
@@ -46,7 +51,7 @@ export function createGateway(env: Env, connect: ConnectFunction): Gateway {
   };
 }
 
-/** One request: match, then forward or answer. Never rejects. */
+/** One request: match, apply the host's policies, then forward or answer. Never rejects. */
 export async function handle(
   gateway: Gateway,
   request: Request,
@@ -65,9 +70,7 @@ export async function handle(
     }
     return await route(gateway, { request, url, host, requestId, ctx });
   } catch (error) {
-    const reason = reasonOf(error);
-    log(reason, error, host, url.path, requestId);
-    return answer(reason, request, requestId);
+    return failed(error, { request, url, host, requestId });
   }
 }
 
@@ -92,26 +95,84 @@ async function route(gateway: Gateway, incoming: Incoming): Promise<Response> {
   for (let round = 0; ; round++) {
     const refreshed = refreshInBackground(gateway, ctx);
     const lookup = await lookUp(gateway, host);
-    const match = lookup.host ? matchPath(lookup.host, url.path) : null;
-    if (match?.kind !== 'route') return answer('NoRoute', request, requestId);
-    const { upstream } = match.target;
-    if (upstream.endpoints.length === 0) return answer('NoEndpoints', request, requestId);
+    if (!lookup.host) return answer('NoRoute', request, requestId);
+    const match = matchPath(lookup.host, url.path);
     try {
-      return await serve(gateway, incoming, upstream);
+      const response = await obey(gateway, incoming, match);
+      return withTransportSecurity(response, lookup.host, url);
     } catch (error) {
-      // Nothing was sent, whatever the method.
-      if (!(error instanceof DialError)) throw error;
-      // What does not answer any more may have moved, and a newer version know it.
-      await refreshed;
-      const newer = await lookUp(gateway, host);
-      const pauseMs = PAUSES_MS[round];
-      if (pauseMs === undefined || request.signal.aborted) throw error;
-      if (newer.version !== lookup.version) continue;
-      const isLost = gateway.balancer.isLost(upstream, Date.now());
-      if (isLost || error.failure === 'address') throw error;
-      await pause(pauseMs);
+      const { version } = lookup;
+      const pauseMs = await pauseAfter(error, gateway, incoming, match, {
+        refreshed,
+        version,
+        round,
+      });
+      if (pauseMs === null) return withTransportSecurity(failed(error, incoming), lookup.host, url);
+      if (pauseMs > 0) await pause(pauseMs);
     }
   }
+}
+
+interface Round {
+  readonly refreshed: Promise<void> | null;
+  readonly version: string;
+  readonly round: number;
+}
+
+/** How long to wait before the request is tried once more; null when it is not to be. */
+async function pauseAfter(
+  error: unknown,
+  gateway: Gateway,
+  { host, request }: Incoming,
+  match: Match,
+  { refreshed, version, round }: Round,
+): Promise<number | null> {
+  // After any other error something was sent.
+  if (!(error instanceof DialError) || match.kind !== 'route') return null;
+  // What does not answer any more may have moved, and a newer version know it.
+  await refreshed;
+  const newer = await lookUp(gateway, host);
+  const pauseMs = PAUSES_MS[round];
+  if (pauseMs === undefined || request.signal.aborted) return null;
+  if (newer.version !== version) return 0;
+  const isLost = gateway.balancer.isLost(match.target.upstream, Date.now());
+  return isLost || error.failure === 'address' ? null : pauseMs;
+}
+
+/** Does what the policies of the host say, which is to forward the request unless one objects. */
+async function obey(gateway: Gateway, incoming: Incoming, match: Match): Promise<Response> {
+  const { request, requestId, host, url } = incoming;
+  const opened = openedFor(gateway, incoming);
+  const decision = decide(match, {
+    request,
+    url,
+    host,
+    openedFor: opened && (await opened).host,
+    httpsPort: gateway.settings.httpsPort,
+    trusted: gateway.trusted,
+    nowMs: Date.now(),
+  });
+  switch (decision.kind) {
+    case 'forward':
+      return serve(gateway, incoming, decision);
+    case 'redirect':
+      return redirect(decision.location, request, requestId);
+    case 'refuse':
+      if (decision.cause !== null) log('warn', decision, host, url.path, requestId);
+      return answer(decision.reason, request, requestId);
+    default:
+      return decision satisfies never;
+  }
+}
+
+/** The host that the client's connection was opened for; null when it is this one or not known. */
+function openedFor(
+  gateway: Gateway,
+  { host, request, url }: Incoming,
+): HostLookup | Promise<HostLookup> | null {
+  if (url.scheme !== 'https') return null;
+  const name = serverNameOf(request);
+  return name === null || name === host ? null : lookUp(gateway, name);
 }
 
 function pause(ms: number): Promise<void> {
@@ -149,8 +210,9 @@ function refreshInBackground({ cache }: Gateway, ctx: ExecutionContext): Promise
 async function serve(
   gateway: Gateway,
   { request, url, host, requestId, ctx }: Incoming,
-  upstream: Upstream,
+  { upstream, certificate }: Forward,
 ): Promise<Response> {
+  if (upstream.endpoints.length === 0) return answer('NoEndpoints', request, requestId);
   const { balancer, dialers, settings } = gateway;
   const { connectTimeoutMs, responseTimeoutMs } = settings;
   const dialer = dialers[upstream.dialer];
@@ -161,23 +223,28 @@ async function serve(
     responseTimeoutMs,
     signal: request.signal,
     waitUntil: (over: Promise<void>) => ctx.waitUntil(over),
-    onBodyFailure: (error: UpstreamError) => log(reasonOf(error), error, host, url.path, requestId),
+    onBodyFailure: (error: UpstreamError) => logError(error, host, url.path, requestId),
   };
   const send = (message: UpstreamRequest): Promise<UpstreamResponse> =>
     forward(message, upstream, dialer, balancer, options);
-  const message = upstreamRequest(request, url, requestId);
+  const headers = upstreamHeaders(request.headers, { url, requestId, certificate });
+  const message = upstreamRequest(request, url, headers);
   if (isWebSocketRequest(request)) return proxyWebSocket(message, send, requestId, ctx);
   return clientResponse(await send(message), requestId);
 }
 
-function upstreamRequest(request: Request, url: RequestUrl, requestId: RequestId): UpstreamRequest {
+function upstreamRequest(
+  request: Request,
+  url: RequestUrl,
+  headers: readonly Header[],
+): UpstreamRequest {
   const length = request.headers.get('content-length');
   const contentLength = length === null ? null : Number(length);
   return {
     method: request.method,
     target: url.path + url.search,
     host: request.headers.get('host') ?? url.authority,
-    headers: upstreamHeaders(request.headers, { url, requestId }),
+    headers,
     // The runtime gives a stream of nothing, too, and what has a stream cannot be sent again.
     body: contentLength === 0 ? null : (request.body as ReadableStream<Uint8Array> | null),
     contentLength,
@@ -194,14 +261,27 @@ function reasonOf(error: unknown): AnswerReason {
   return error instanceof SnapshotUnavailableError ? 'SnapshotUnavailable' : 'InternalError';
 }
 
+function failed(
+  error: unknown,
+  { request, url, host, requestId }: Omit<Incoming, 'ctx'>,
+): Response {
+  return answer(logError(error, host, url.path, requestId), request, requestId);
+}
+
+function logError(error: unknown, host: string, path: string, requestId: RequestId): AnswerReason {
+  const reason = reasonOf(error);
+  const cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  log('error', { reason, cause }, host, path, requestId);
+  return reason;
+}
+
 /** The cause is for whoever reads the log; the request id leads from the client's answer to it. */
 function log(
-  reason: AnswerReason,
-  error: unknown,
+  level: 'error' | 'warn',
+  { reason, cause }: { readonly reason: AnswerReason; readonly cause: string | null },
   host: string,
   path: string,
   { id }: RequestId,
 ): void {
-  const cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  console.error(JSON.stringify({ level: 'error', requestId: id, host, path, reason, cause }));
+  console[level](JSON.stringify({ level, requestId: id, host, path, reason, cause }));
 }

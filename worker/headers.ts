@@ -6,9 +6,10 @@ import type { RequestId } from './request-id.ts';
 import type { RequestUrl } from './request-url.ts';
 
 /**
- * What only we may say to an upstream. A client's copy is dropped, whatever it holds: an upstream
- * that trusts its gateway would otherwise trust everybody. `Forwarded` (RFC 7239) says the same
- * things in another way, and `Proxy` becomes a CGI program's `HTTP_PROXY`.
+ * What only we may say to an upstream, along with `X-Forwarded-*` and `SSL-Client-*`. A client's
+ * copy is dropped, whatever it holds: an upstream that trusts its gateway would otherwise trust
+ * everybody. `Forwarded` (RFC 7239) says the same things in another way, and `Proxy` becomes a CGI
+ * program's `HTTP_PROXY`.
  */
 const OURS = new Set([
   'forwarded',
@@ -23,13 +24,18 @@ const OURS = new Set([
 export interface ClientFacts {
   readonly url: RequestUrl;
   readonly requestId: RequestId;
+  /** What the upstream is told of the client's certificate. */
+  readonly certificate?: readonly Header[];
 }
 
 /**
  * The headers of the request to the upstream, without those the codec writes.
  * @throws InvalidRequestError for a value of which the runtime has lost bytes
  */
-export function upstreamHeaders(client: Headers, { url, requestId }: ClientFacts): Header[] {
+export function upstreamHeaders(
+  client: Headers,
+  { url, requestId, certificate = [] }: ClientFacts,
+): Header[] {
   const named = connectionTokens(client.get('connection'));
   const headers: Header[] = [];
   for (const [name, value] of client) {
@@ -49,6 +55,7 @@ export function upstreamHeaders(client: Headers, { url, requestId }: ClientFacts
     ['x-forwarded-proto', url.scheme],
     ['x-request-id', requestId.id],
     ['traceparent', requestId.traceparent],
+    ...certificate,
   );
   return headers;
 }
@@ -60,7 +67,8 @@ export function upstreamHeaders(client: Headers, { url, requestId }: ClientFacts
 function isOurs(name: string): boolean {
   const dashed = name.includes('_') ? name.replaceAll('_', '-') : name;
   if (dashed !== name && dashed.startsWith('cf-')) return true;
-  return isReservedHeader(dashed) || OURS.has(dashed) || dashed.startsWith('x-forwarded-');
+  if (dashed.startsWith('x-forwarded-') || dashed.startsWith('ssl-client-')) return true;
+  return isReservedHeader(dashed) || OURS.has(dashed);
 }
 
 /** The header names that `Connection` declares to be for this hop only (RFC 9110 section 7.6.1). */

@@ -1,15 +1,22 @@
 import { hostnameCandidates } from '../snapshot/hostname.ts';
-import type { Destination, Hostname, Shard, Upstream } from '../snapshot/types.ts';
+import type { Destination, Hostname, Shard, Upstream, VirtualHost } from '../snapshot/types.ts';
+import { isForChallenges } from './acme-challenge.ts';
+import { ClientPolicy } from './tls/client-policy.ts';
 
 /** A route's destination with the upstream it names, joined once when the shard is loaded. */
 export interface Target {
   readonly destination: Destination;
   readonly upstream: Upstream;
+  /** Whether the route is there for ACME challenges and nothing else. */
+  readonly isForChallenges: boolean;
 }
 
 /** One host, made ready for matching. */
 export interface HostTable {
   readonly hostname: Hostname;
+  readonly owner: string;
+  readonly strictTransportSecurity: string | null;
+  readonly clients: ClientPolicy | null;
   readonly exact: ReadonlyMap<string, Target>;
   readonly prefixes: Segment;
   readonly fallback: Target | null;
@@ -32,22 +39,33 @@ const NO_HOST: Match = { kind: 'no-host' };
 
 export function routingTable(shard: Shard): RoutingTable {
   const upstreams = new Map(shard.upstreams.map((upstream) => [upstream.name, upstream]));
-  const join = (destination: Destination): Target | null => {
+  return new Map(shard.virtualHosts.map((host) => [host.hostname, hostTable(host, upstreams)]));
+}
+
+function hostTable(host: VirtualHost, upstreams: ReadonlyMap<string, Upstream>): HostTable {
+  const join = (destination: Destination, path: string): Target | null => {
     const upstream = upstreams.get(destination.upstream);
-    return upstream ? { destination, upstream } : null;
+    return upstream ? { destination, upstream, isForChallenges: isForChallenges(path) } : null;
   };
-  const tables = shard.virtualHosts.map(({ hostname, routes, defaultBackend }): HostTable => {
-    const exact = new Map<string, Target>();
-    const prefixes: Segment = { target: null, children: null };
-    for (const route of routes) {
-      const target = join(route);
-      if (!target) continue;
-      if (route.match.type === 'Exact') exact.set(route.match.path, target);
-      else segmentFor(prefixes, route.match.path).target = target;
-    }
-    return { hostname, exact, prefixes, fallback: defaultBackend ? join(defaultBackend) : null };
-  });
-  return new Map(tables.map((table) => [table.hostname, table]));
+  const exact = new Map<string, Target>();
+  const prefixes: Segment = { target: null, children: null };
+  for (const route of host.routes) {
+    const { type, path } = route.match;
+    const target = join(route, path);
+    if (!target) continue;
+    if (type === 'Exact') exact.set(path, target);
+    else segmentFor(prefixes, path).target = target;
+  }
+  const { hostname, owner, strictTransportSecurity = null, clientCertificates } = host;
+  return {
+    hostname,
+    owner,
+    strictTransportSecurity,
+    clients: clientCertificates ? new ClientPolicy(clientCertificates) : null,
+    exact,
+    prefixes,
+    fallback: host.defaultBackend ? join(host.defaultBackend, '/') : null,
+  };
 }
 
 function segmentFor(root: Segment, path: string): Segment {
