@@ -3,12 +3,13 @@ import type { PathMatch } from '../snapshot/types.ts';
 import { describeClaim, type JudgedClaim, precedes } from '../syncer/compile/merge.ts';
 import type { Compilation } from '../syncer/compile.ts';
 import { describeRef, refOf } from '../syncer/kubernetes/objects.ts';
-import { parseRequestUrl } from '../worker/request-url.ts';
-import { match, routingTable } from '../worker/routing-table.ts';
+import { isChallenge } from '../worker/acme-challenge.ts';
+import { parseRequestUrl, type RequestUrl } from '../worker/request-url.ts';
+import { match, routingTable, type Target } from '../worker/routing-table.ts';
 
 export interface Explanation {
   readonly url: string;
-  readonly status: 200 | 404 | 503;
+  readonly status: 200 | 308 | 404 | 503;
   /** Null when nothing serves the URL. */
   readonly winner: Candidate | null;
   readonly endpoints: readonly string[];
@@ -54,28 +55,37 @@ export function explain(url: string, { snapshot, claims, ignored }: Compilation)
   const endpoints = (target?.upstream.endpoints ?? []).map((it) => `${it.host}:${it.port}`);
   return {
     url,
-    status: !target ? 404 : endpoints.length === 0 ? 503 : 200,
+    ...outcome(host, decided, parsed, target, endpoints),
     winner: winner ? candidate(winner) : null,
     endpoints,
-    summary: summarise(host, decided, target?.destination ?? null, endpoints),
     losers: [...losers, ...strangers],
   };
 }
 
-function summarise(
+/** What a client gets, and why. */
+function outcome(
   host: string,
   decided: string | null,
-  destination: {
-    readonly upstream: string;
-    readonly source: Parameters<typeof describeRef>[0];
-  } | null,
+  { scheme, path }: RequestUrl,
+  target: Target | null,
   endpoints: readonly string[],
-): string {
-  if (!decided) return `404: no Ingress names the host ${host}, and there is no catch-all`;
-  if (!destination) return `404: host ${decided} exists, and none of its paths matches`;
-  const by = `${destination.upstream}, asked for by ${describeRef(destination.source)}`;
-  if (endpoints.length === 0) return `503: ${by}, has no endpoint to dial`;
-  return `served by ${by}, at ${endpoints.join(', ')}`;
+): Pick<Explanation, 'status' | 'summary'> {
+  if (!decided) {
+    const summary = `404: no Ingress names the host ${host}, and there is no catch-all`;
+    return { status: 404, summary };
+  }
+  if (!target) {
+    const summary = `404: host ${decided} exists, and none of its paths matches`;
+    return { status: 404, summary };
+  }
+  const { upstream, source, httpsOnly } = target.destination;
+  const by = `${upstream}, asked for by ${describeRef(source)}`;
+  if (httpsOnly && scheme === 'http' && !isChallenge(path)) {
+    return { status: 308, summary: `308: sent to https, which is served by ${by}` };
+  }
+  if (endpoints.length === 0)
+    return { status: 503, summary: `503: ${by}, has no endpoint to dial` };
+  return { status: 200, summary: `served by ${by}, at ${endpoints.join(', ')}` };
 }
 
 function candidate({ ingress, field, hostname, match, upstream }: JudgedClaim): Candidate {

@@ -34,12 +34,18 @@ describe('causeway', () => {
       expect(stdout).toMatch(/^error +RouteConflict +Ingress default\/rival-ingress$/m);
       expect(stdout).toMatch(/^example\.com +Prefix \/a +default\/service1\/8080/m);
       expect(stdout).toMatch(/^\* +\(default\) +default\/test\/8080/m);
+      expect(stdout).toMatch(
+        /^example\.com +ecdsa +Secret default\/tls-secret-name +\d{4}-\d\d-\d\d$/m,
+      );
     });
 
     it('prints the same as JSON', async () => {
       const { code, stdout } = await run(['check', copy.path, '--output', 'json'], { cwd });
       expect(code).toBe(1);
-      const { virtualHosts, upstreams, problems } = JSON.parse(stdout);
+      const { virtualHosts, upstreams, certificates, problems } = JSON.parse(stdout);
+      const secret = { kind: 'Secret', namespace: 'default', name: 'tls-secret-name' };
+      expect(certificates).toMatchObject([{ hostname: 'example.com', served: [{ secret }] }]);
+      expect(stdout).not.toContain('PRIVATE KEY');
       const hosts = virtualHosts.map((host: { hostname: string }) => host.hostname);
       expect(hosts).toContain('*.preview.example.com');
       expect(upstreams).toContainEqual(expect.objectContaining({ name: 'default/test/8080' }));
@@ -85,10 +91,10 @@ describe('causeway', () => {
       run(['explain', url, '-f', copy.path, ...more], { cwd });
 
     it('says which route serves a URL, and why not the others', async () => {
-      const { code, stdout } = await explain('http://example.com/a/x?q=1');
+      const { code, stdout } = await explain('https://example.com/a/x?q=1');
       expect(code).toBe(0);
       const [url, verdict] = stdout.split('\n');
-      expect(url).toBe('http://example.com/a/x?q=1');
+      expect(url).toBe('https://example.com/a/x?q=1');
       expect(verdict).toMatch(
         /^ {2}served by default\/service1\/8080, asked for by Ingress default\/path-ingress, at /,
       );
@@ -98,7 +104,12 @@ describe('causeway', () => {
     it.each([
       ['https://EXAMPLE.com.:8443/b/', /served by default\/service2\/8080/],
       ['http://unknown.example/', /served by default\/test\/8080/],
-      ['http://example.com/x/../a', /served by default\/service1\/8080/],
+      ['https://example.com/x/../a', /served by default\/service1\/8080/],
+      [
+        'http://example.com/a',
+        /308: sent to https, which is served by default\/service1\/8080, asked for by Ingress default\/path-ingress/,
+      ],
+      ['http://example.com/.well-known/acme-challenge/x', /^ {2}served by default\/test\/8080/m],
       ['http://x.preview.example.com/', /served by default\/previews\/80/],
     ])('of %s says so', async (url, verdict) => {
       const { code, stdout } = await explain(url);
