@@ -93,6 +93,8 @@ const caseSchema = v.strictObject({
   requests: v.array(requestSchema),
 });
 
+const fileSchema = v.object({ cases: v.array(v.looseObject({ name: v.string() })) });
+
 export type SharedCase = v.InferOutput<typeof caseSchema>;
 export type CaseRequest = v.InferOutput<typeof requestSchema>;
 export type Expectation = v.InferOutput<typeof expectSchema>;
@@ -104,8 +106,15 @@ export function caseFiles(prefix: string): readonly string[] {
   return names.filter((it) => it.endsWith('.yaml')).sort();
 }
 
-/** @throws Error when a case has a field that the runner does not know. */
-export function readCases(file: string): readonly SharedCase[] {
-  const document = parse(readFileSync(join(SHARED_CASES, file), 'utf8'));
-  return v.parse(v.array(caseSchema), document.cases);
+/**
+ * The cases of a file, or those of them that are named.
+ * @throws Error when a case has a field that the runner does not know, or a name is none.
+ */
+export function readCases(
+  file: string,
+  names: readonly string[] | null = null,
+): readonly SharedCase[] {
+  const { cases } = v.parse(fileSchema, parse(readFileSync(join(SHARED_CASES, file), 'utf8')));
+  const chosen = names?.map((name) => cases.find((it) => it.name === name)) ?? cases;
+  return v.parse(v.array(caseSchema), chosen);
 }

@@ -17,5 +17,9 @@ const CHANGES: Readonly<Record<string, (value: unknown) => Partial<CompileOption
   disableCatchAll: (value) => ({ disableCatchAll: value === true }),
   disableExternalName: (value) => ({ disableExternalName: value === true }),
   watchIngressWithoutClass: (value) => ({ watchIngressWithoutClass: value === true }),
+  // In ingress-nginx HSTS is on.
+  hstsMaxAge: (value) => ({ hsts: true, hstsMaxAge: Number(value) }),
+  hstsIncludeSubdomains: (value) => ({ hstsIncludeSubdomains: value === true }),
+  hstsPreload: (value) => ({ hstsPreload: value === true }),
   ingressClass: (value) => ({ ingressClass: String(value) }),
 };

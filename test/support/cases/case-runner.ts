@@ -15,7 +15,7 @@ export class CaseRunner implements AsyncDisposable {
   readonly #servers = new IdentityServers();
 
   static async start(): Promise<CaseRunner> {
-    return new CaseRunner(await startRig());
+    return new CaseRunner(await startRig({ httpsPort: 443 }));
   }
 
   private constructor(rig: Rig) {

@@ -69,7 +69,11 @@ function locationMistakes(
   { response }: Outcome,
 ): readonly string[] {
   const found = valuesOf(response, 'location').join(' | ');
-  if (location !== undefined && found !== location) return [`Location ${found}, not ${location}`];
+  // A URL without a path is the same as one with `/` (RFC 3986 section 6.2.3).
+  const same = (url: string) => (URL.canParse(url) ? new URL(url).href : url);
+  if (location !== undefined && same(found) !== same(location)) {
+    return [`Location ${found}, not ${location}`];
+  }
   if (!locationParts) return [];
   const url = new URL(found, 'http://relative.invalid');
   const parts: Record<string, string> = {
