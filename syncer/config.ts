@@ -1,3 +1,5 @@
+import { readCertificateSettings } from './certificates/certificate-config.ts';
+import type { CertificateSettings } from './certificates/edge-tls.ts';
 import { CLOUDFLARE_BASE_URL } from './cloudflare/api.ts';
 import { environmentName, OPTION_TABLE } from './compile/option-table.ts';
 import { type CompileOptions, DEFAULTS } from './compile/options.ts';
@@ -19,6 +21,7 @@ export interface Config {
   /** File with the credentials of the Kubernetes API; null for those of the pod. */
   readonly kubeconfig: string | null;
   readonly compile: CompileOptions;
+  readonly certificates: CertificateSettings;
   readonly process: ProcessConfig;
 }
 
@@ -51,6 +54,7 @@ export function readConfig(env: Environment): Config {
     attempt<Partial<CompileOptions>>(environmentName(row), {}, (text) => row.parse(text)),
   );
   const compile: CompileOptions = Object.assign({}, DEFAULTS, ...chosen);
+  const certificates = readCertificateSettings(attempt);
   const cluster = env.CAUSEWAY_CLUSTER || 'default';
   const process = readProcessConfig(env, cluster, mistakes);
   if (mistakes.length > 0) throw new Error(`cannot start: ${mistakes.join('; ')}`);
@@ -66,6 +70,7 @@ export function readConfig(env: Environment): Config {
     signingKey: env.CAUSEWAY_SIGNING_KEY ? new SecretText(env.CAUSEWAY_SIGNING_KEY) : null,
     kubeconfig: env.KUBECONFIG || null,
     compile,
+    certificates,
     process,
   };
 }

@@ -10,6 +10,8 @@ export interface Served {
   /** That of the compilation; a pinned pointer may name another. */
   readonly version: string;
   readonly result: PublishResult;
+  /** With which it was published, and with which everything in D1 is to be written. */
+  readonly fencingToken: number;
   /**
    * The term in which it was published. Call `term.check()` right before each write, which throws
    * when we do not lead any more, and give `term.signal` to it.

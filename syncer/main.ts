@@ -1,9 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { pino } from 'pino';
 import { importPrivateKey, type SignatureKey } from '../snapshot/signature.ts';
+import { certificateFollower } from './certificates/certificate-follower.ts';
+import { CertificateLedger } from './certificates/certificate-ledger.ts';
+import { EdgeTls } from './certificates/edge-tls.ts';
+import { FoundProblems } from './certificates/found-problems.ts';
+import { TlsApi } from './certificates/tls-api.ts';
 import { SYSTEM_CLOCK } from './clock.ts';
 import { CloudflareApi } from './cloudflare/api.ts';
-import { CallBudget } from './cloudflare/budget.ts';
+import { type Budget, CALLS_MAX, CallBudget, CallShare } from './cloudflare/budget.ts';
 import { D1Database } from './cloudflare/d1-database.ts';
 import { CloudflareError } from './cloudflare/error.ts';
 import { KvStore } from './cloudflare/kv-store.ts';
@@ -31,6 +37,8 @@ import { watchScope } from './watch-scope.ts';
 const FINISH_MS = 8_000;
 /** How long that may take then. */
 const ABANDON_MS = 3_000;
+/** What certificates may take of the budget at most: routes must never wait for them. */
+const CERTIFICATE_CALLS_MAX = CALLS_MAX / 2;
 /** How long the start waits for Cloudflare. */
 const CHECK_MS = 5_000;
 
@@ -58,13 +66,21 @@ export async function sync(env: Readonly<Record<string, string | undefined>>): P
       leaseTransitions: () => election.lease?.transitions ?? 0,
     },
   });
-  const followers = new Followers(followersOf(client, metrics, log), log);
+  const found = new FoundProblems();
+  const share = new CallShare(budget, SYSTEM_CLOCK, CERTIFICATE_CALLS_MAX);
+  const certificates = certificateFollower({
+    edgeTlsFor: (term, fencingToken) => edgeTlsFor(term, fencingToken, config, share, log),
+    found,
+    onFound: () => loop.changed(),
+  });
+  const followers = new Followers([...followersOf(client, metrics, log), certificates], log);
   const reconciler = new Reconciler({
     source,
     compile: config.compile,
     leadership: election,
     publisherFor: (term) => publisherFor(term, config, { budget, key, log }),
     followers,
+    found,
     metrics,
     clock: SYSTEM_CLOCK,
     wallMs: Date.now,
@@ -136,14 +152,7 @@ function publisherFor(
   { cloudflare, cluster }: Config,
   { budget, key, log }: { budget: CallBudget; key: SignatureKey | null; log: Logger },
 ): Publisher {
-  const api = new CloudflareApi({
-    ...cloudflare,
-    clock: SYSTEM_CLOCK,
-    random: Math.random,
-    signal: term.signal,
-    permit: () => term.check(),
-    budget,
-  });
+  const api = apiFor(term, cloudflare, budget);
   return new Publisher({
     kv: new KvStore(api, cloudflare.namespaceId),
     d1: new D1Database(api, cloudflare.databaseId),
@@ -152,6 +161,31 @@ function publisherFor(
     signingKey: key,
     now: Date.now,
     log,
+  });
+}
+
+function edgeTlsFor(
+  term: Term,
+  fencingToken: number,
+  { certificates: settings, cloudflare, cluster }: Config,
+  budget: Budget,
+  log: Logger,
+): EdgeTls {
+  const api = apiFor(term, cloudflare, budget);
+  const d1 = new D1Database(api, cloudflare.databaseId);
+  const ledger = new CertificateLedger(d1, cluster, fencingToken);
+  const tls = new TlsApi(api);
+  return new EdgeTls({ settings, tls, ledger, nowMs: Date.now, newId: randomUUID, log });
+}
+
+function apiFor(term: Term, cloudflare: Config['cloudflare'], budget: Budget): CloudflareApi {
+  return new CloudflareApi({
+    ...cloudflare,
+    clock: SYSTEM_CLOCK,
+    random: Math.random,
+    signal: term.signal,
+    permit: () => term.check(),
+    budget,
   });
 }
 

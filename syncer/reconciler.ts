@@ -1,5 +1,7 @@
+import type { FoundProblems } from './certificates/found-problems.ts';
 import type { Clock } from './clock.ts';
 import type { CompileOptions } from './compile/options.ts';
+import { Problems } from './compile/problems.ts';
 import { compileAt, type TimedCompilation } from './compile/validity.ts';
 import type { Followers } from './followers.ts';
 import type { Logger } from './log.ts';
@@ -24,6 +26,8 @@ export interface ReconcilerOptions {
   /** A publisher of its own for each term, so that no call of an old one gets a new one's token. */
   readonly publisherFor: (term: Term) => Pick<Publisher, 'claim' | 'publish'>;
   readonly followers: Followers;
+  /** What followers found out about objects; told like what the compiler finds. */
+  readonly found: Pick<FoundProblems, 'list'>;
   readonly metrics: Metrics;
   readonly clock: Clock;
   /** Milliseconds since the epoch. */
@@ -40,6 +44,7 @@ export class Reconciler {
   #term: Term | null = null;
   /** That of the term, once its token is claimed. */
   #publisher: Pick<Publisher, 'publish'> | null = null;
+  #fencingToken = 0;
   #failingSinceMs: number | null = null;
   #isDeposed = false;
 
@@ -71,7 +76,13 @@ export class Reconciler {
       this.#failingSinceMs = null;
       this.#isDeposed = result.outcome === 'deposed';
       if (this.#isDeposed) return;
-      followers.tell({ compilation, version: result.version, result, term });
+      followers.tell({
+        compilation,
+        version: result.version,
+        result,
+        term,
+        fencingToken: this.#fencingToken,
+      });
     } catch (error) {
       if (term.isOver) {
         metrics.published('abandoned');
@@ -84,9 +95,13 @@ export class Reconciler {
   }
 
   #compile(): TimedCompilation {
-    const { source, compile: options, clock, wallMs, metrics } = this.#options;
+    const { source, compile: options, leadership, found, clock, wallMs, metrics } = this.#options;
     const startedMs = clock.now();
-    const compilation = compileAt(source.state(), options, wallMs());
+    const compiled = compileAt(source.state(), options, wallMs());
+    // Only who leads asks Cloudflare, so who does not any more knows nothing about it.
+    const told = leadership.term ? found.list : [];
+    const problems = new Problems([...compiled.problems, ...told]).sorted();
+    const compilation = { ...compiled, problems };
     metrics.compiled(compilation, (clock.now() - startedMs) / 1000);
     return compilation;
   }
@@ -121,6 +136,7 @@ export class Reconciler {
       return null;
     }
     this.#publisher = publisher;
+    this.#fencingToken = term.token ?? fencingToken;
     return publisher;
   }
 

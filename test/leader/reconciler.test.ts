@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
 import type { Problem, Snapshot } from '../../snapshot/types.ts';
+import { FoundProblems } from '../../syncer/certificates/found-problems.ts';
 import { clusterState } from '../../syncer/cluster-state.ts';
 import { DEFAULTS } from '../../syncer/compile/options.ts';
 import { type Follower, Followers, type Served } from '../../syncer/followers.ts';
@@ -22,6 +23,7 @@ let granted: boolean;
 let published: number;
 let publish: (snapshot: Snapshot, problems: readonly Problem[]) => Promise<PublishResult>;
 let served: Served[];
+let found: FoundProblems;
 let reconciler: Reconciler;
 
 const newTerm = (token: number) =>
@@ -59,6 +61,7 @@ function reconcilerWith(followers: readonly Follower[]): Reconciler {
       },
     }),
     followers: new Followers(followers, SILENT_LOGGER),
+    found,
     metrics,
     clock,
     log: SILENT_LOGGER,
@@ -89,6 +92,7 @@ beforeEach(() => {
   published = 0;
   publish = async () => UNCHANGED;
   served = [];
+  found = new FoundProblems();
   reconciler = reconcilerWith([async (it) => void served.push(it)]);
 });
 
@@ -114,6 +118,31 @@ test('a leader claims once in a term, and its followers hear of every run', asyn
   term = newTerm(4);
   await reconciler.run();
   expect(claims).toEqual([3, 4]);
+});
+
+test('what followers found is told with the next run, by who leads', async () => {
+  const problem: Problem = {
+    object: { kind: 'Ingress', namespace: 'shop', name: 'web' },
+    reason: 'CertificateNotCovered',
+    message: 'app.example.com: no certificate is for it',
+  };
+  const told: (readonly Problem[])[] = [];
+  publish = async (_, problems) => {
+    told.push(problems);
+    return UNCHANGED;
+  };
+  term = newTerm(3);
+  await reconciler.run();
+  found.replace([problem]);
+  await reconciler.run();
+  await settle();
+  expect(told).toEqual([[], [problem]]);
+  expect(served.map(({ compilation }) => compilation.problems)).toEqual([[], [problem]]);
+  expect(served.map(({ fencingToken }) => fencingToken)).toEqual([3, 3]);
+  await metric(/^causeway_problems{reason="CertificateNotCovered".*} 1$/m);
+  term.end('over');
+  await reconciler.run();
+  await metric(/^causeway_problems{reason="CertificateNotCovered".*} 0$/m);
 });
 
 test('a token that is worth nothing is handed back, and nothing is published', async () => {

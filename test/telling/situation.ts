@@ -100,5 +100,5 @@ export function served(
     unchanged: { outcome: 'unchanged', version },
     pinned: { outcome: 'pinned', version, serving: '' },
   };
-  return { compilation, version, result: results[outcome], term };
+  return { compilation, version, result: results[outcome], fencingToken: 1, term };
 }

@@ -1,0 +1,80 @@
+import type { Logger } from '../log.ts';
+import type { CertificateLedger, CertificateRow } from './certificate-ledger.ts';
+import { uploadsOf } from './custom-plan.ts';
+import type { RemoteCertificate } from './tls-api.ts';
+import type { Zone } from './zones.ts';
+
+interface Context {
+  readonly ledger: CertificateLedger;
+  /** Milliseconds since the epoch. */
+  readonly nowMs: () => number;
+  readonly log: Logger;
+}
+
+/**
+ * Makes the rows of a zone say what is there, whatever was begun and not seen to its end by us or by
+ * who led before.
+ *
+ * @param remote all certificates of the zone
+ * @throws CloudflareError
+ * @throws FencedOff
+ */
+export async function settle(
+  zone: Zone,
+  rows: readonly CertificateRow[],
+  remote: readonly RemoteCertificate[],
+  context: Context,
+): Promise<void> {
+  const { ledger, log } = context;
+  const ids = new Set(remote.map(({ id }) => id));
+  for (const row of rows) {
+    const isThere = ids.has(row.remoteId);
+    const { remoteId, names, state } = row;
+    if (state === 'uploaded') {
+      if (isThere) continue;
+      log.warn({ zone: zone.name, remoteId, names }, 'a certificate was deleted by somebody else');
+      await ledger.remove([row]);
+    } else if (state === 'deleting') {
+      if (isThere) await ledger.write([{ ...row, state: 'uploaded' }]);
+      else await ledger.remove([row]);
+    } else if (isThere) {
+      // Not replaced. Which certificate it is was overwritten, so it equals none that is wanted.
+      await ledger.write([{ ...row, state: 'uploaded', fingerprint: '' }]);
+    } else {
+      await find(zone, row, remote, context);
+    }
+  }
+}
+
+/** The end of an upload whose answer nobody heard. */
+async function find(
+  zone: Zone,
+  row: CertificateRow,
+  remote: readonly RemoteCertificate[],
+  { ledger, nowMs, log }: Context,
+): Promise<void> {
+  const own = new Set((await ledger.rows()).map(({ remoteId }) => remoteId));
+  const isKnown = (id: string) => own.has(id) || ledger.isOfAnotherCluster(id);
+  const [found, ...more] = uploadsOf(row, remote, isKnown);
+  const { names } = row;
+  if (!found || more.length > 0) {
+    if (found) {
+      const candidates = [found, ...more].map(({ id }) => id);
+      const text =
+        'several certificates may be the one whose upload was not answered; none is touched: delete by hand what nobody needs';
+      log.warn({ zone: zone.name, names, candidates }, text);
+    }
+    return ledger.remove([row]);
+  }
+  const text = 'found the certificate whose upload was not answered';
+  log.info({ zone: zone.name, names, remoteId: found.id }, text);
+  await ledger.write([uploadedRow(row, found, nowMs())]);
+}
+
+export function uploadedRow(
+  row: CertificateRow,
+  { id }: Pick<RemoteCertificate, 'id'>,
+  uploadedAtMs: number,
+): CertificateRow {
+  return { ...row, state: 'uploaded', remoteId: id, idsBefore: [], uploadedAtMs };
+}

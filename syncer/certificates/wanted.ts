@@ -1,0 +1,112 @@
+import {
+  CATCH_ALL_HOST,
+  type ClientCertificatePolicy,
+  type Hostname,
+  type ObjectRef,
+  type Problem,
+  type ProblemReason,
+  type VirtualHost,
+} from '../../snapshot/types.ts';
+import type { Certificate } from '../compile/certificate.ts';
+import { Problems } from '../compile/problems.ts';
+import type { TimedCompilation } from '../compile/validity.ts';
+import { refOf } from '../kubernetes/objects.ts';
+
+/** A host whose TLS is Cloudflare's to do. */
+export interface WantedHost {
+  readonly hostname: Hostname;
+  /** The Ingresses that ask for it, of the namespace that the host belongs to. */
+  readonly askedBy: readonly ObjectRef[];
+  /** False for one that asks for nothing but certificates of its clients. */
+  readonly isTls: boolean;
+  /** From Secrets, one for each type of key; empty where they have none for it. */
+  readonly certificates: readonly Certificate[];
+  readonly clientCertificates: ClientCertificatePolicy | null;
+}
+
+/** What could not be had for a host, and the way out. */
+export interface Finding {
+  readonly hostname: Hostname;
+  readonly reason: ProblemReason;
+  /** What comes after the host's name. */
+  readonly text: string;
+}
+
+type Asked = Pick<TimedCompilation, 'tls' | 'certificates'> & {
+  readonly snapshot: Pick<TimedCompilation['snapshot'], 'virtualHosts'>;
+};
+
+/** Every host but the catch-all one, which has no name that a certificate could be for. */
+export function wantedHosts({ tls, certificates, snapshot }: Asked): readonly WantedHost[] {
+  const claims = new Map<Hostname, ObjectRef[]>();
+  for (const { ingress, hosts } of tls.claims) {
+    for (const host of hosts) {
+      const refs = claims.get(host) ?? [];
+      if (!refs.some((it) => isSame(it, refOf(ingress)))) refs.push(refOf(ingress));
+      claims.set(host, refs);
+    }
+  }
+  const virtualHosts = new Map(snapshot.virtualHosts.map((it) => [it.hostname, it]));
+  const overTls = tls.hosts.map(({ hostname, owner }): WantedHost => {
+    const askedBy = (claims.get(hostname) ?? []).filter((it) => it.namespace === owner);
+    return {
+      hostname,
+      askedBy,
+      isTls: true,
+      certificates: certificates.get(hostname) ?? [],
+      clientCertificates: virtualHosts.get(hostname)?.clientCertificates ?? null,
+    };
+  });
+  const named = new Set(overTls.map(({ hostname }) => hostname));
+  const others = snapshot.virtualHosts.flatMap((host): readonly WantedHost[] => {
+    const { hostname, clientCertificates } = host;
+    if (!clientCertificates || named.has(hostname)) return [];
+    const askedBy = ownSources(host);
+    return [{ hostname, askedBy, isTls: false, certificates: [], clientCertificates }];
+  });
+  return [...overTls, ...others].filter(({ hostname }) => hostname !== CATCH_ALL_HOST);
+}
+
+function ownSources({ owner, routes, defaultBackend }: VirtualHost): readonly ObjectRef[] {
+  const sources = [...routes, ...(defaultBackend ? [defaultBackend] : [])].map((it) => it.source);
+  return sources.filter(
+    (it, index) =>
+      it.namespace === owner && sources.findIndex((other) => isSame(it, other)) === index,
+  );
+}
+
+function isSame(a: ObjectRef, b: ObjectRef): boolean {
+  return a.kind === b.kind && a.namespace === b.namespace && a.name === b.name;
+}
+
+const HOSTS_SHOWN_MAX = 5;
+
+/** On each Ingress that asks for the host. What is the same for several of its hosts is said once. */
+export function problemsOf(
+  findings: readonly Finding[],
+  hosts: readonly WantedHost[],
+): readonly Problem[] {
+  const askedBy = new Map(hosts.map((it) => [it.hostname, it.askedBy]));
+  const merged = new Map<string, { ref: ObjectRef; finding: Finding; hostnames: Hostname[] }>();
+  for (const finding of findings) {
+    const { hostname, reason, text } = finding;
+    for (const ref of askedBy.get(hostname) ?? []) {
+      const key = JSON.stringify([ref, reason, text]);
+      const entry = merged.get(key) ?? { ref, finding, hostnames: [] };
+      if (!entry.hostnames.includes(hostname)) entry.hostnames.push(hostname);
+      merged.set(key, entry);
+    }
+  }
+  const problems = new Problems();
+  for (const { ref, finding, hostnames } of merged.values()) {
+    problems.add(ref, finding.reason, `${namesText([...hostnames].sort())} ${finding.text}`);
+  }
+  return problems.sorted();
+}
+
+/** `a, b and 98 more:` */
+function namesText(names: readonly string[]): string {
+  const shown = names.slice(0, HOSTS_SHOWN_MAX).join(', ');
+  const more = names.length - HOSTS_SHOWN_MAX;
+  return more > 0 ? `${shown} and ${more} more:` : `${shown}:`;
+}
