@@ -162,10 +162,10 @@ export class Publisher {
       return this.#pinned(version, after);
     }
     // Moved by hand and not pinned: only a pin holds, so the next attempt moves on from there.
-    const { log, cluster } = this.#options;
+    const { log } = this.#options;
     const expected = before.pointer?.version ?? '';
     log.warn(
-      { cluster, expected, found: after?.version ?? null },
+      { expected, found: after?.version ?? null },
       'somebody moved the pointer; it is moved on, for only a pinned pointer stays',
     );
     this.#state = null;
@@ -181,10 +181,10 @@ export class Publisher {
   }
 
   #pinned(version: Sha256, { version: serving }: PointerRow): PublishResult {
-    const { log, cluster } = this.#options;
+    const { log } = this.#options;
     if (this.#pinToldFor !== version) {
       const text = 'the pointer is pinned: the version is published but not served';
-      log.warn({ cluster, version, serving }, text);
+      log.warn({ version, serving }, text);
     }
     this.#pinToldFor = version;
     return { outcome: 'pinned', version, serving };
@@ -197,9 +197,9 @@ export class Publisher {
 
   #depose(fencingToken: number): void {
     this.#deposedBy = fencingToken;
-    const { log, cluster } = this.#options;
+    const { log } = this.#options;
     const text = 'deposed: a newer syncer publishes for this cluster, this one no longer does';
-    log.error({ cluster, fencingToken, ownFencingToken: this.#token }, text);
+    log.error({ fencingToken, ownFencingToken: this.#token }, text);
   }
 
   /** A pinned pointer is read anew each time, so that the end of the pin is seen. */
