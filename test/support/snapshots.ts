@@ -35,6 +35,24 @@ export function snapshotOf(
   };
 }
 
+/** What a host says as a whole, and whether all its routes are for https only. */
+export type HostSettings = Partial<Omit<VirtualHost, 'hostname' | 'routes' | 'defaultBackend'>> & {
+  readonly httpsOnly?: true;
+};
+
+/** The snapshot with these settings of some of its hosts. */
+export function withSettings(
+  snapshot: Snapshot,
+  settings: Readonly<Record<string, HostSettings>>,
+): Snapshot {
+  const virtualHosts = snapshot.virtualHosts.map((host): VirtualHost => {
+    const { httpsOnly, ...own } = settings[host.hostname] ?? {};
+    const routes = host.routes.map((route) => (httpsOnly ? { ...route, httpsOnly } : route));
+    return { ...host, ...own, routes };
+  });
+  return { ...snapshot, virtualHosts };
+}
+
 function endpointsOf(backend: Backend): readonly Endpoint[] {
   const list = typeof backend === 'number' ? [backend] : backend;
   return list.map((it) => (typeof it === 'number' ? { host: '127.0.0.1', port: it } : it));
