@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { normaliseHost } from '../snapshot/hostname.ts';
 import { tlsClientAuth } from './tls/client-certificate.ts';
+import { serverNameOf } from './tls/tls-listener.ts';
 
 /** What the worker is told of the connection that a request came on. */
 export interface ClientConnection {
@@ -26,9 +27,7 @@ export function clientConnection(
   if (!(socket instanceof TLSSocket)) {
     return { scheme: 'http', address, cf: asciiJson({ httpProtocol }) };
   }
-  // False where the client named none.
-  const { servername } = socket as { readonly servername?: string | false };
-  const serverName = normaliseHost(servername || '');
+  const serverName = normaliseHost(serverNameOf(socket));
   const facts = {
     httpProtocol,
     tlsVersion: socket.getProtocol(),

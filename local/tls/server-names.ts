@@ -20,13 +20,10 @@ export interface Presentation {
 export class ServerNames {
   readonly #certificates: TlsState['certificates'];
   readonly #hosts: ReadonlyMap<Hostname, TlsState['virtualHosts'][number]>;
-  /** Whether any host wants to know who its clients are. */
-  readonly asksClients: boolean;
 
   constructor({ certificates, virtualHosts }: TlsState) {
     this.#certificates = certificates;
     this.#hosts = new Map(virtualHosts.map((it) => [it.hostname, it]));
-    this.asksClients = virtualHosts.some((it) => it.clientCertificates !== undefined);
   }
 
   /** @param name of the handshake; empty where it has none */
