@@ -1,9 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { clusterState } from '../../syncer/cluster-state.ts';
-import { DEFAULTS } from '../../syncer/compile/options.ts';
-import { compileAt, type TimedCompilation } from '../../syncer/compile/validity.ts';
-import { decodeObject } from '../../syncer/kubernetes/decode.ts';
+import type { TimedCompilation } from '../../syncer/compile/validity.ts';
 import { type Authority, type Issued, newAuthority, tlsSecret } from '../support/certificates.ts';
+import { compiledAt, tlsIngress } from '../support/tls-ingress.ts';
 
 // Which certificate serves which host at which moment, and what is said about the others.
 
@@ -19,45 +17,8 @@ beforeAll(async () => {
 const issue = (names: readonly string[], more: Partial<Parameters<Authority['issue']>[0]> = {}) =>
   authority.issue({ names, notBefore: inDays(-1), notAfter: inDays(90), ...more });
 
-interface Asking {
-  readonly namespace?: string;
-  readonly name?: string;
-  readonly hosts?: readonly string[];
-  readonly tls: readonly { readonly hosts?: readonly string[]; readonly secretName?: string }[];
-  readonly day?: number;
-}
-
-/** An Ingress with a rule for each host; `day` is when it was created. */
-function ingress({
-  namespace = 'shop',
-  name = 'web',
-  hosts = ['a.example'],
-  tls,
-  day = 1,
-}: Asking) {
-  const backend = { service: { name: 'web', port: { number: 80 } } };
-  const paths = [{ path: '/', pathType: 'Prefix', backend }];
-  return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'Ingress',
-    metadata: {
-      namespace,
-      name,
-      creationTimestamp: `2026-01-${String(day).padStart(2, '0')}T00:00:00Z`,
-    },
-    spec: {
-      ingressClassName: 'causeway',
-      rules: hosts.map((host) => ({ ...(host !== '*' && { host }), http: { paths } })),
-      tls,
-    },
-  };
-}
-
-function compiled(objects: readonly object[], nowMs = NOW_MS): TimedCompilation {
-  const decoded = objects.map(decodeObject);
-  const state = clusterState(decoded.flatMap((it) => (it.ok ? it.objects : [])));
-  return compileAt(state, DEFAULTS, nowMs);
-}
+const ingress = tlsIngress;
+const compiled = (objects: readonly object[], nowMs = NOW_MS) => compiledAt(nowMs, objects);
 
 /** `a.example: shop/tls` for each certificate that is served. */
 function served({ certificates }: TimedCompilation): readonly string[] {
