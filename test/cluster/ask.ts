@@ -13,6 +13,8 @@ export interface Question {
   body?: string | readonly string[];
   /** PEM of the only authority that is trusted: the question goes over TLS, with `host` as SNI's name. */
   ca?: string;
+  /** PEM: what the client shows of itself. */
+  client?: { readonly cert: string; readonly key: string };
   /** Default 20 000. */
   timeoutMs?: number;
 }
@@ -31,7 +33,7 @@ const TIMEOUT_MS = 20_000;
 
 /** One request on a connection of its own. Rejects when there is no whole answer in time. */
 export async function ask(port: number, question: Question): Promise<Answer> {
-  const { host, path = '/', body, ca, timeoutMs = TIMEOUT_MS } = question;
+  const { host, path = '/', body, ca, client, timeoutMs = TIMEOUT_MS } = question;
   const method = question.method ?? (body === undefined ? 'GET' : 'POST');
   const headers: Record<string, string | number> = { host, ...question.headers };
   if (typeof body === 'string') headers['content-length'] = Buffer.byteLength(body);
@@ -42,7 +44,7 @@ export async function ask(port: number, question: Question): Promise<Answer> {
     const sent =
       ca === undefined
         ? request({ ...options, signal }, take)
-        : requestOverTls({ ...options, signal, ca, servername: host }, take);
+        : requestOverTls({ ...options, signal, ca, ...client, servername: host }, take);
     sent.once('error', reject);
     if (typeof body === 'object') for (const chunk of body) sent.write(chunk);
     sent.end(typeof body === 'string' ? body : undefined);

@@ -93,6 +93,12 @@ export class GatewayProcess {
     return servedVersion(this.port, ADMIN_TOKEN);
   }
 
+  /** What the admin API answers at a path, as text. */
+  async adminAnswer(path: string): Promise<string> {
+    const headers = { authorization: `Bearer ${ADMIN_TOKEN}` };
+    return (await this.ask({ host: 'admin.localhost', path, headers })).text;
+  }
+
   /** Waits until the edge serves what `isThere` describes: see {@link untilServed}. */
   async serves(what: string, isThere: (view: AdminView) => boolean): Promise<AdminView> {
     try {

@@ -1,4 +1,6 @@
+import { X509Certificate } from 'node:crypto';
 import { connect, type TLSSocket } from 'node:tls';
+import { waitFor } from './wait.ts';
 
 const TIMEOUT_MS = 10_000;
 
@@ -20,10 +22,39 @@ export async function shakeHands(port: number, name: string, ca: string): Promis
   socket.destroy();
   if (!certificate) throw new Error('the server showed no certificate');
   return {
-    fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+    fingerprint: hex(certificate.fingerprint256),
     names: certificate.subjectAltName ?? '',
     refusal: refusal ? String(refusal) : null,
   };
+}
+
+/**
+ * Shakes hands again and again until the server shows this certificate, and is trusted with it.
+ * @param certificate PEM, the certificate itself first.
+ */
+export async function untilShown(
+  port: number,
+  name: string,
+  certificate: string,
+  ca: string,
+): Promise<Handshake> {
+  const fingerprint = fingerprintOf(certificate);
+  const isShown = async () => {
+    const handshake = await shakeHands(port, name, ca);
+    return handshake.fingerprint === fingerprint && handshake;
+  };
+  const handshake = await waitFor(`the certificate of ${name}`, isShown, { intervalMs: 5 });
+  if (handshake.refusal !== null) throw new Error(`${name}: ${handshake.refusal}`);
+  return handshake;
+}
+
+/** Of the first certificate in a PEM. */
+export function fingerprintOf(certificate: string): string {
+  return hex(new X509Certificate(certificate).fingerprint256);
+}
+
+function hex(fingerprint: string): string {
+  return fingerprint.replaceAll(':', '').toLowerCase();
 }
 
 function connected(port: number, servername: string, ca: string): Promise<TLSSocket> {

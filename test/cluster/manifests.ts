@@ -169,6 +169,13 @@ export function ingress(
   };
 }
 
+/** The same Ingress with one entry in `spec.tls`. @param hosts default: those of its rules. */
+export function withTls(manifest: Manifest, secretName: string, hosts?: string[]): Manifest {
+  const spec = manifest.spec as { readonly rules: readonly { readonly host: string }[] };
+  const tls = [{ hosts: hosts ?? spec.rules.map(({ host }) => host), secretName }];
+  return { ...manifest, spec: { ...spec, tls } };
+}
+
 export function ingressClass(name: string, controller: string): Manifest {
   return {
     apiVersion: 'networking.k8s.io/v1',
