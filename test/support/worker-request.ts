@@ -19,7 +19,7 @@ export function sendToWorker(
     ...request,
     host,
     target: `${scheme}://${host}${target}`,
-    headers: [`MF-CF-Blob: ${JSON.stringify(cf)}`, ...(request.headers ?? [])],
+    headers: [`MF-CF-Blob: ${asciiJson(cf)}`, ...(request.headers ?? [])],
   });
 }
 
@@ -42,4 +42,12 @@ export function clientAuth(issued: Issued, facts: object = {}): object {
     certChainRFC9440TooLarge: false,
     ...facts,
   };
+}
+
+/** A header's value has no other characters. */
+function asciiJson(value: object): string {
+  return JSON.stringify(value).replace(
+    /[^\x20-\x7e]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
