@@ -77,7 +77,9 @@ function ask(
     refuse(response);
     return null;
   }
+  let isAnswered = () => false;
   upstream.on('response', (answer) => {
+    isAnswered = () => answer.complete;
     writeHead(response, answer);
     // A transfer that breaks has to be seen to break.
     pipeline(answer, response, (error) => {
@@ -91,7 +93,8 @@ function ask(
     else fail(response, 502);
   });
   response.on('close', () => {
-    if (!response.writableFinished) abandon(upstream);
+    // With both done, the connection is free for the next request, or carries it already.
+    if (!isAnswered() || !upstream.writableFinished) abandon(upstream);
   });
   return upstream;
 }
