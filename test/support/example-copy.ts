@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import {
   cpSync,
   lstatSync,
@@ -8,10 +7,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from './free-port.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
 
@@ -67,19 +66,3 @@ export class ExampleCopy implements Disposable {
 
 /** The node ports that the examples name. */
 const NODE_PORT = /\b30(?:0[89]|10)\d\b/g;
-
-/** Below those that the system hands out, so that no connection takes it before its server does. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const server = createServer();
-    server.listen(port, '127.0.0.1');
-    try {
-      await once(server, 'listening');
-    } catch {
-      continue;
-    }
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
-}

@@ -83,18 +83,24 @@ export class RecordingProxy implements AsyncDisposable {
     // Nothing compressed: what is searched later must stand there as it is.
     const { 'accept-encoding': _, ...headers } = incoming.headers;
     const requestBody = await buffer(incoming);
-    const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const options = { method, headers: { ...headers, host: new URL(target).host } };
-      request(new URL(url, target), options, resolve).once('error', reject).end(requestBody);
-    });
-    const answer = await buffer(response);
-    const requestHeaders = incoming.rawHeaders.join('\n');
-    const exchange = new Exchange(`${method} ${url}`, requestHeaders, requestBody, answer);
-    this.exchanges.push(exchange);
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
-    const { 'transfer-encoding': __, ...answerHeaders } = response.headers;
-    outgoing.writeHead(response.statusCode ?? 502, answerHeaders);
-    outgoing.end(answer);
+    const answer: Buffer[] = [];
+    try {
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        const options = { method, headers: { ...headers, host: new URL(target).host } };
+        request(new URL(url, target), options, resolve).once('error', reject).end(requestBody);
+      });
+      for await (const chunk of response) answer.push(chunk);
+      const { 'transfer-encoding': __, ...answerHeaders } = response.headers;
+      outgoing.writeHead(response.statusCode ?? 502, answerHeaders);
+      outgoing.end(Buffer.concat(answer));
+    } finally {
+      // Also when the answer broke off.
+      const head = incoming.rawHeaders.join('\n');
+      this.exchanges.push(
+        new Exchange(`${method} ${url}`, head, requestBody, Buffer.concat(answer)),
+      );
+      this.#changed.resolve();
+      this.#changed = Promise.withResolvers();
+    }
   }
 }
