@@ -9,8 +9,6 @@ export interface TrustedCertificate {
 /** A certificate that was read. */
 export interface ReadCertificate extends TrustedCertificate {
   readonly certificate: X509Certificate;
-  /** Of the subject, in order. */
-  readonly commonNames: readonly string[];
 }
 
 /** Whoever sends more wants us to do sums: each may be checked against each. */
@@ -71,13 +69,19 @@ export function readCertificate(text: string): ReadCertificate | null {
     const certificate = new X509Certificate(text.startsWith('-----') ? text : bytesOf(text));
     return {
       certificate,
-      commonNames: commonNamesOf(certificate),
       validFromMs: Date.parse(certificate.validFrom),
       validToMs: Date.parse(certificate.validTo),
     };
   } catch {
     return null;
   }
+}
+
+/** Those of the subject, in order. */
+export function commonNamesOf({ certificate }: ReadCertificate): readonly string[] {
+  const found: unknown = certificate.toLegacyObject().subject?.CN;
+  const names = Array.isArray(found) ? found : [found];
+  return names.filter((it) => typeof it === 'string');
 }
 
 /** RFC 5280 section 4.1.2.5: both ends are included. False for a date that could not be read. */
@@ -109,12 +113,6 @@ function bothValid(a: TrustedCertificate, b: TrustedCertificate): TrustedCertifi
     validFromMs: Math.max(a.validFromMs, b.validFromMs),
     validToMs: Math.min(a.validToMs, b.validToMs),
   };
-}
-
-function commonNamesOf(certificate: X509Certificate): readonly string[] {
-  const found: unknown = certificate.toLegacyObject().subject?.CN;
-  const names = Array.isArray(found) ? found : [found];
-  return names.filter((it) => typeof it === 'string');
 }
 
 function bytesOf(base64: string): Uint8Array {

@@ -1,7 +1,7 @@
 import { RE2JS } from 're2js';
 import type { ClientCertificatePolicy } from '../../snapshot/types.ts';
 import type { Header } from '../http1/message.ts';
-import { Authorities, readCertificate } from './authorities.ts';
+import { Authorities, commonNamesOf, readCertificate } from './authorities.ts';
 import { headerName } from './distinguished-name.ts';
 import { escapedPem, type PresentedCertificate } from './presented-certificate.ts';
 import type { TrustedClient, TrustedClients } from './trusted-clients.ts';
@@ -40,7 +40,7 @@ export class ClientPolicy {
       refusal = verify === 'optional_no_ca' ? null : `client certificate: ${result}`;
     }
     if (refusal === null && commonName !== undefined) {
-      const names = (client ?? readCertificate(presented?.der ?? ''))?.commonNames ?? [];
+      const names = client?.commonNames ?? commonNamesIn(presented?.der ?? '');
       if (!this.#matches(commonName, names)) refusal = 'client certificate: another common name';
     }
     return { refusal, headers: this.#headers(result, presented) };
@@ -87,6 +87,11 @@ export class ClientPolicy {
     }
     return headers;
   }
+}
+
+function commonNamesIn(der: string): readonly string[] {
+  const certificate = readCertificate(der);
+  return certificate ? commonNamesOf(certificate) : [];
 }
 
 /** The syncer publishes no pattern that does not compile; should there be one, nobody matches it. */

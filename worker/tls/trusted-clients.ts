@@ -1,5 +1,6 @@
 import {
   type Authorities,
+  commonNamesOf,
   isValidAt,
   type ReadCertificate,
   readCertificate,
@@ -48,7 +49,7 @@ export class TrustedClients {
     const trusted = authorities.trusted(leaf, sent, depthMax, nowMs);
     if (!trusted) return null;
     const { validFromMs, validToMs } = trusted;
-    const client = { commonNames: leaf.commonNames, validFromMs, validToMs };
+    const client = { commonNames: commonNamesOf(leaf), validFromMs, validToMs };
     this.#keep(key, client);
     return client;
   }
