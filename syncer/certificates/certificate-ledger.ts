@@ -12,6 +12,9 @@ export interface CertificateRow
   readonly idsBefore: readonly string[];
 }
 
+/** What is known of a row of another cluster. */
+export type OtherRow = Pick<CertificateRow, 'zone' | 'remoteId' | 'names' | 'state' | 'begunAtMs'>;
+
 /** Somebody newer leads this cluster: what was to be written was not. */
 export class FencedOff extends Error {
   override readonly name = 'FencedOff';
@@ -32,7 +35,6 @@ export class CertificateLedger {
   readonly #cluster: string;
   readonly #fencingToken: number;
   #rows: Map<string, CertificateRow> | null = null;
-  #idsOfOthers: ReadonlySet<string> = new Set();
 
   constructor(d1: D1Database, cluster: string, fencingToken: number) {
     this.#d1 = d1;
@@ -50,9 +52,19 @@ export class CertificateLedger {
     return [...this.#rows.values()];
   }
 
-  /** Whether the id is one of another cluster, as far as this database knows. */
-  isOfAnotherCluster(remoteId: string): boolean {
-    return this.#idsOfOthers.has(remoteId);
+  /**
+   * What other clusters have, as far as this database knows, read anew each time.
+   *
+   * @throws CloudflareError
+   */
+  async others(): Promise<readonly OtherRow[]> {
+    const { zone, remoteId, names, state, begunAtMs } = certificates;
+    const { orm } = this.#d1;
+    const isOther = ne(certificates.cluster, this.#cluster);
+    const select = { zone, remoteId, names, state, begunAtMs };
+    // As a batch: alone, drizzle wraps what is thrown in an error of its own.
+    const [rows] = await orm.batch([orm.select(select).from(certificates).where(isOther)]);
+    return rows.map((row) => ({ ...row, names: JSON.parse(row.names) as string[] }));
   }
 
   /**
@@ -103,14 +115,8 @@ export class CertificateLedger {
 
   async #read(): Promise<Map<string, CertificateRow>> {
     const { orm } = this.#d1;
-    const [own, others] = await orm.batch([
-      orm.select().from(certificates).where(eq(certificates.cluster, this.#cluster)),
-      orm
-        .select({ remoteId: certificates.remoteId })
-        .from(certificates)
-        .where(ne(certificates.cluster, this.#cluster)),
-    ]);
-    this.#idsOfOthers = new Set(others.map(({ remoteId }) => remoteId));
+    const isOwn = eq(certificates.cluster, this.#cluster);
+    const [own] = await orm.batch([orm.select().from(certificates).where(isOwn)]);
     return new Map(own.map((stored) => [stored.id, toRow(stored)]));
   }
 

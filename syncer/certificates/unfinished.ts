@@ -1,8 +1,12 @@
+import { CloudflareError } from '../cloudflare/error.ts';
 import type { Logger } from '../log.ts';
-import type { CertificateLedger, CertificateRow } from './certificate-ledger.ts';
-import { uploadsOf } from './custom-plan.ts';
+import type { CertificateLedger, CertificateRow, OtherRow } from './certificate-ledger.ts';
+import { namesText, uploadsOf } from './custom-plan.ts';
 import type { RemoteCertificate } from './tls-api.ts';
 import type { Zone } from './zones.ts';
+
+/** A cluster whose syncer does not come back is not waited for any longer. */
+const RIVAL_MS = 10 * 60_000;
 
 interface Context {
   readonly ledger: CertificateLedger;
@@ -54,7 +58,13 @@ async function find(
   { ledger, nowMs, log }: Context,
 ): Promise<void> {
   const own = new Set((await ledger.rows()).map(({ remoteId }) => remoteId));
-  const isKnown = (id: string) => own.has(id) || ledger.isOfAnotherCluster(id);
+  const others = await ledger.others();
+  const ofOthers = new Set(others.map(({ remoteId }) => remoteId));
+  const isKnown = (id: string) => own.has(id) || ofOthers.has(id);
+  if (others.some((it) => isRival(it, row, nowMs()))) {
+    const text = 'another cluster is just uploading a certificate for the same names';
+    throw new CloudflareError(text, { isTransient: true });
+  }
   const [found, ...more] = uploadsOf(row, remote, isKnown);
   const { names } = row;
   if (!found || more.length > 0) {
@@ -69,6 +79,17 @@ async function find(
   const text = 'found the certificate whose upload was not answered';
   log.info({ zone: zone.name, names, remoteId: found.id }, text);
   await ledger.write([uploadedRow(row, found, nowMs())]);
+}
+
+/** Whether what is found might be what that row waits for as well. */
+function isRival(other: OtherRow, row: CertificateRow, nowMs: number): boolean {
+  const isUnderWay = other.state === 'creating' || other.state === 'replacing';
+  return (
+    isUnderWay &&
+    other.zone === row.zone &&
+    nowMs - other.begunAtMs < RIVAL_MS &&
+    namesText(other.names) === namesText(row.names)
+  );
 }
 
 export function uploadedRow(

@@ -1,40 +1,8 @@
+import { type Account, customPacksMax, EMPTY, type LocalZone } from './account-state.ts';
 import type { Env } from './env.ts';
 import { ApiError, succeed } from './envelope.ts';
 
-/** What an account has beside KV and D1, as far as the syncer asks for it. */
-export interface Account {
-  readonly zones: readonly LocalZone[];
-  /** Hosts that are custom domains of a worker. */
-  readonly domains: readonly { readonly hostname: string; readonly zone: string }[];
-  /** How many authorities for client certificates may be uploaded. */
-  readonly authoritiesMax: number;
-  /** The time of day, in milliseconds since the epoch; absent for this machine's. */
-  readonly nowMs?: number;
-}
-
-export interface LocalZone {
-  readonly id: string;
-  readonly name: string;
-  readonly plan: 'free' | 'pro' | 'business' | 'enterprise';
-  /** How many packs of custom certificates it may have; default by {@link plan}. */
-  readonly customPacksMax?: number;
-  /** Certificates that Cloudflare manages; those uploaded are packs as well. */
-  readonly packs?: readonly Pack[];
-  readonly settings?: Readonly<Record<string, unknown>>;
-}
-
-export interface Pack {
-  readonly id: string;
-  readonly type: string;
-  readonly status: string;
-  readonly hosts: readonly string[];
-}
-
 const KEY = 'account';
-const EMPTY: Account = { zones: [], domains: [], authoritiesMax: 5 };
-
-/** Free and Pro have none; the others five (developers.cloudflare.com/ssl/edge-certificates/custom-certificates). */
-const CUSTOM_PACKS = { free: 0, pro: 0, business: 5, enterprise: 5 } as const;
 
 export async function readAccount({ ACCOUNT }: Env): Promise<Account> {
   return (await ACCOUNT.get<Account>(KEY, 'json')) ?? EMPTY;
@@ -64,10 +32,6 @@ export async function zoneNamed(env: Env, id: string | undefined): Promise<Local
   const zone = zones.find((it) => it.id === id);
   if (!zone) throw new ApiError(404, 7003, `Could not route to /zones/${id}`);
   return zone;
-}
-
-export function customPacksMax({ plan, customPacksMax }: LocalZone): number {
-  return customPacksMax ?? CUSTOM_PACKS[plan];
 }
 
 export async function nowMs(env: Env): Promise<number> {

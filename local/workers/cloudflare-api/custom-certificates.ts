@@ -1,14 +1,7 @@
 // workerd has it itself; the packages that read X.509 would be twice the size of this worker.
 import { createPublicKey, X509Certificate } from 'node:crypto';
-import {
-  customPacksMax,
-  type LocalZone,
-  nowMs,
-  type Pack,
-  page,
-  readAll,
-  zoneNamed,
-} from './account.ts';
+import { nowMs, page, readAll, zoneNamed } from './account.ts';
+import { customPacksMax, type LocalZone, type Pack } from './account-state.ts';
 import type { Env } from './env.ts';
 import { ApiError, readJson, succeed } from './envelope.ts';
 
