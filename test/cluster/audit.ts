@@ -43,3 +43,11 @@ export function auditLog(namespace: string, name: string): AuditEvent[] {
     .filter((line) => line.includes(username))
     .map((line) => JSON.parse(line) as AuditEvent);
 }
+
+/** The Secrets that a service account has asked for, by name and in order, each once. */
+export function secretsRead({ namespace, name }: { namespace: string; name: string }): string[] {
+  const names = auditLog(namespace, name)
+    .filter(({ objectRef }) => objectRef?.resource === 'secrets')
+    .map(({ objectRef }) => `${objectRef?.namespace}/${objectRef?.name}`);
+  return [...new Set(names)].sort();
+}

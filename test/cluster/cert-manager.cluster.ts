@@ -5,9 +5,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KeyLeaks } from '../support/key-leaks.ts';
 import { type Answer, ask, verdict } from './ask.ts';
+import { secretsRead } from './audit.ts';
 import { type CertificateRequest, CertManager } from './cert-manager.ts';
 import { Cluster, waitFor } from './cluster.ts';
 import { rowsInD1 } from './d1-file.ts';
+import { ACCOUNT } from './deploy.ts';
 import { figures } from './figures.ts';
 import { GatewayProcess } from './gateway-process.ts';
 import { shakeHands, untilShown } from './handshake.ts';
@@ -56,6 +58,7 @@ beforeAll(async () => {
     deployment('web'),
     nodePortService('web'),
     withTls(shop, 'shop-tls'),
+    withTls(ingress('alone', { 'alone.example.com': { '/': 'web' } }), 'alone-tls'),
     withTls(wild, 'wild-tls', ['one.wild.example.com']),
   );
   gateway = new GatewayProcess(cluster, {
@@ -144,6 +147,18 @@ describe('an order', () => {
     expect(before.status).toBe(200);
     expect(await kept.ask()).toEqual(before);
     await untilShown(HTTPS, 'www.example.com', issued.certificate, root);
+    await untilForgotten();
+  });
+
+  test("whose challenges are answered by the application's own Ingress", async () => {
+    const solver = { ...SHOP.solver, existing: 'alone' };
+    const names = ['alone.example.com'];
+    const request: CertificateRequest = { ...SHOP, secretName: 'alone-tls', names, solver };
+    const issued = await certManager.obtain(request);
+    await certManager.write(request, issued);
+    await untilShown(HTTPS, 'alone.example.com', issued.certificate, root);
+    const answer = { host: 'alone.example.com', ca: root };
+    expect(await verdict(HTTPS, answer)).toBe('200 default/web');
     await untilForgotten();
   });
 
@@ -238,10 +253,15 @@ test(`the time until a challenge is answered, ${CHALLENGES} times`, async () => 
 test('no private key is anywhere but in its Secret', async () => {
   const leaks = new KeyLeaks(certManager.keys);
   // The account's key, and one for each order.
-  expect(Object.keys(certManager.keys)).toHaveLength(4);
+  expect(Object.keys(certManager.keys)).toHaveLength(5);
   expect(await leaksOfGateway(leaks, gateway)).toEqual([]);
   expect(await leaksOfObjects(leaks, cluster)).toEqual([]);
   expect(leaks.places.length).toBeGreaterThan(5);
   const secrets = await cluster.kubectl(['get', 'secrets', '-o', 'json']);
   expect(leaks.in('the Secrets', secrets)).not.toEqual([]);
+});
+
+test('the Secret in which a key waits for its certificate was never read', () => {
+  const names = secretsRead(ACCOUNT);
+  expect(names).toEqual(['default/alone-tls', 'default/shop-tls', 'default/wild-tls']);
 });

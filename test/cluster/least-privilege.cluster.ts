@@ -10,7 +10,7 @@ import { loadKubeConfig } from '../../syncer/kubernetes/kube-config.ts';
 import { readOne } from '../../syncer/kubernetes/read-one.ts';
 import { openWatch } from '../../syncer/kubernetes/watch.ts';
 import { LocalCloudflare, TOKEN } from '../publish/support/cloudflare.ts';
-import { type AuditEvent, auditLog } from './audit.ts';
+import { type AuditEvent, auditLog, secretsRead } from './audit.ts';
 import { Cluster, waitFor } from './cluster.ts';
 import { ACCOUNT, accessManifests } from './deploy.ts';
 import {
@@ -89,10 +89,7 @@ describe('with the rules of deploy/', () => {
   });
 
   test('a Secret that no Ingress names is never asked for', async () => {
-    const names = requests()
-      .filter(({ objectRef }) => objectRef?.resource === 'secrets')
-      .map(({ objectRef }) => `${objectRef?.namespace}/${objectRef?.name}`);
-    expect(new Set(names)).toEqual(new Set([`${SECRET.namespace}/${SECRET.name}`]));
+    expect(secretsRead(ACCOUNT)).toEqual([`${SECRET.namespace}/${SECRET.name}`]);
   });
 
   const single = { CAUSEWAY_WATCH_NAMESPACE: 'default', CAUSEWAY_WATCH_NAMESPACE_SELECTOR: '' };

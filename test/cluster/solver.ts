@@ -20,6 +20,8 @@ export interface SolverOptions {
   readonly pathType: 'Exact' | 'ImplementationSpecific';
   /** `solvers[].http01.ingress.class` becomes an annotation, `ingressClassName` the field. */
   readonly classBy: 'annotation' | 'field';
+  /** The application's own Ingress, which gets the path (`solvers[].http01.ingress.name`). */
+  readonly existing?: string;
   /** Default `causeway`. */
   readonly className?: string;
 }
@@ -34,25 +36,23 @@ export interface Challenge {
 
 /**
  * The objects by which cert-manager answers one HTTP-01 challenge: a pod, a Service of type NodePort and
- * an Ingress for the challenge's host and path alone (its pkg/issuer/acme/http), made in this order.
+ * an Ingress for the challenge's host and path alone (its pkg/issuer/acme/http), made in this order. Where
+ * an Issuer names an Ingress that there is, that gets the path instead.
  */
 export class Solver {
   readonly challenge: Challenge;
   /** By `performance.now()`: when the Ingress was asked for. */
   readonly createdMs: number;
-  readonly #cluster: Cluster;
-  readonly #paths: readonly string[];
+  readonly #undo: readonly (() => Promise<unknown>)[];
 
   private constructor(
-    cluster: Cluster,
     challenge: Challenge,
     createdMs: number,
-    paths: readonly string[],
+    undo: readonly (() => Promise<unknown>)[],
   ) {
-    this.#cluster = cluster;
     this.challenge = challenge;
     this.createdMs = createdMs;
-    this.#paths = paths;
+    this.#undo = undo;
   }
 
   static async present(
@@ -64,17 +64,17 @@ export class Solver {
     const ingresses = `/apis/networking.k8s.io/v1/namespaces/${challenge.namespace}/ingresses`;
     const create = async (path: string, manifest: object) => {
       const { metadata } = await cluster.api.post<KubernetesObject>(path, manifest);
-      return metadata.name;
+      const created = `${path}/${metadata.name}`;
+      return { name: metadata.name, undo: () => cluster.api.delete(created) };
     };
     const pod = await create(`${core}/pods`, podOf(challenge));
     const service = await create(`${core}/services`, serviceOf(challenge));
     const createdMs = performance.now();
-    const ingress = await create(ingresses, ingressOf(challenge, options, service));
-    return new Solver(cluster, challenge, createdMs, [
-      `${core}/pods/${pod}`,
-      `${core}/services/${service}`,
-      `${ingresses}/${ingress}`,
-    ]);
+    const { existing } = options;
+    const ingress = existing
+      ? await addPath(cluster, `${ingresses}/${existing}`, challenge, options, service.name)
+      : await create(ingresses, ingressOf(challenge, options, service.name));
+    return new Solver(challenge, createdMs, [pod.undo, service.undo, ingress.undo]);
   }
 
   get path(): string {
@@ -104,9 +104,9 @@ export class Solver {
     return performance.now() - this.createdMs;
   }
 
-  /** Deletes the three; resolves once the server has them no more, but for a pod that still ends. */
+  /** Undoes it; resolves once the server has nothing of it any more, but for a pod that still ends. */
   async cleanUp(): Promise<void> {
-    for (const path of this.#paths) await this.#cluster.api.delete(path);
+    for (const undo of this.#undo) await undo();
   }
 }
 
@@ -165,9 +165,8 @@ function serviceOf(challenge: Challenge): object {
 }
 
 function ingressOf(challenge: Challenge, options: SolverOptions, service: string): object {
-  const { pathType, classBy, className = 'causeway' } = options;
-  const path = challengePath(challenge.token);
-  const backend = { service: { name: service, port: { number: PORT } } };
+  const { classBy, className = 'causeway' } = options;
+  const paths = [pathOf(challenge, options, service)];
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'Ingress',
@@ -177,7 +176,48 @@ function ingressOf(challenge: Challenge, options: SolverOptions, service: string
     }),
     spec: {
       ...(classBy === 'field' && { ingressClassName: className }),
-      rules: [{ host: challenge.domain, http: { paths: [{ path, pathType, backend }] } }],
+      rules: [{ host: challenge.domain, http: { paths } }],
     },
   };
+}
+
+function pathOf({ token }: Challenge, { pathType }: SolverOptions, service: string): IngressPath {
+  const backend = { service: { name: service, port: { number: PORT } } };
+  return { path: challengePath(token), pathType, backend };
+}
+
+interface IngressPath {
+  readonly path: string;
+  readonly pathType: string;
+  readonly backend: object;
+}
+
+interface IngressObject extends KubernetesObject {
+  readonly spec: {
+    readonly rules: readonly {
+      readonly host: string;
+      readonly http: { readonly paths: readonly IngressPath[] };
+    }[];
+  };
+}
+
+/** Adds the path to the rule of the challenge's host, and takes away just that when it is undone. */
+async function addPath(
+  cluster: Cluster,
+  ingress: string,
+  challenge: Challenge,
+  options: SolverOptions,
+  service: string,
+): Promise<{ readonly undo: () => Promise<unknown> }> {
+  const added = pathOf(challenge, options, service);
+  const rewrite = async (change: (paths: readonly IngressPath[]) => readonly IngressPath[]) => {
+    // With its resourceVersion: whoever else changes it meanwhile is not overwritten.
+    const current = await cluster.api.get<IngressObject>(ingress);
+    const rules = current.spec.rules.map((rule) =>
+      rule.host === challenge.domain ? { ...rule, http: { paths: change(rule.http.paths) } } : rule,
+    );
+    return cluster.api.put(ingress, { ...current, spec: { ...current.spec, rules } });
+  };
+  await rewrite((paths) => [...paths, added]);
+  return { undo: () => rewrite((paths) => paths.filter(({ path }) => path !== added.path)) };
 }
