@@ -107,11 +107,11 @@ export class EdgeTls {
     this.#known = zones;
     if (mode === 'off') return [];
     if (zones.length === 0) this.#tellOnce(NO_ZONE);
-    if (zones.length === 0 && mode === 'auto') return [];
+    if (zones.length === 0 && mode === 'auto') return withoutClients(hosts, NO_ZONE);
     const text =
       'it is in no zone of the account that the API token may read; add its domain to Cloudflare, or give the token "Zone Read" for it';
     return hosts
-      .filter(({ hostname, isTls }) => isTls && zoneOf(zones, hostname) === null)
+      .filter(({ hostname }) => zoneOf(zones, hostname) === null)
       .map(({ hostname }) => ({ hostname, reason: 'CertificateNotCovered', text }));
   }
 
@@ -174,7 +174,7 @@ export class EdgeTls {
   /** A token that was made for routing alone is no mistake, unless certificates were asked for. */
   #refused({ message }: CloudflareError, hosts: readonly WantedHost[]): readonly Finding[] {
     this.#tellOnce(`${message}; ${SILENCE}`);
-    if (this.#options.settings.mode === 'auto') return [];
+    if (this.#options.settings.mode === 'auto') return withoutClients(hosts, message);
     return hosts.map(({ hostname }) => {
       return { hostname, reason: 'CertificateNotPublished', text: message };
     });
@@ -184,4 +184,12 @@ export class EdgeTls {
     if (!this.#told.has(message)) this.#options.log.warn({}, message);
     this.#told.add(message);
   }
+}
+
+/** Whoever asks for certificates of clients is told in any case: without authorities nobody gets in. */
+function withoutClients(hosts: readonly WantedHost[], cause: string): readonly Finding[] {
+  const text = `the authorities of its client certificates were not uploaded, so nobody is let in: ${cause}`;
+  return hosts
+    .filter(({ clientCertificates }) => (clientCertificates?.authorities.length ?? 0) > 0)
+    .map(({ hostname }) => ({ hostname, reason: 'CertificateNotPublished', text }));
 }
