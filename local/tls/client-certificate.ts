@@ -6,6 +6,7 @@ import {
   SubjectKeyIdentifierExtension,
   X509Certificate as X509Extensions,
 } from '@peculiar/x509';
+import { peerCertificates } from './peer-certificates.ts';
 
 /**
  * `request.cf.tlsClientAuth` as Cloudflare fills it in
@@ -72,10 +73,9 @@ const CHAIN_BYTES_MAX = 16 * 1024;
  * @param authorities PEM, those it was held against: they are ours, and not what the client sent
  */
 export function tlsClientAuth(socket: TLSSocket, authorities: readonly string[]): TlsClientAuth {
-  const leaf = socket.getPeerX509Certificate();
+  const [leaf, ...issuers] = peerCertificates(socket);
   if (!leaf) return NOT_PRESENTED;
-  const { issuerCertificate } = leaf;
-  const sent = intermediates(leaf, authorities);
+  const sent = sentAlong(issuers, authorities);
   const chain = sent.map((it) => byteSequence(it.raw)).join(', ');
   const chainBytes = sent.reduce((sum, { raw }) => sum + raw.length, 0);
   const isLeafTooLarge = leaf.raw.length > LEAF_BYTES_MAX;
@@ -93,7 +93,7 @@ export function tlsClientAuth(socket: TLSSocket, authorities: readonly string[])
     certSubjectDNLegacy: oneline(leaf.subject),
     certIssuerDNLegacy: oneline(leaf.issuer),
     certSerial: leaf.serialNumber,
-    certIssuerSerial: issuerCertificate?.serialNumber ?? '',
+    certIssuerSerial: issuers[0]?.serialNumber ?? '',
     certFingerprintSHA256: hexadecimal(leaf.fingerprint256),
     certFingerprintSHA1: hexadecimal(leaf.fingerprint),
     certNotBefore: leaf.validFrom,
@@ -106,19 +106,14 @@ export function tlsClientAuth(socket: TLSSocket, authorities: readonly string[])
   };
 }
 
-/** Node goes on with what is in our own store, up to the root. */
-function intermediates(
-  leaf: X509Certificate,
+/** Without what comes from our own store, and without a root, which stands for itself. */
+function sentAlong(
+  issuers: readonly X509Certificate[],
   authorities: readonly string[],
 ): readonly X509Certificate[] {
   const ours = new Set(authorities.map((it) => new X509Certificate(it).fingerprint256));
-  const found: X509Certificate[] = [];
-  for (let it = leaf.issuerCertificate; it; it = it.issuerCertificate) {
-    const isRoot = it.subject === it.issuer && it.verify(it.publicKey);
-    if (isRoot || ours.has(it.fingerprint256)) break;
-    found.push(it);
-  }
-  return found;
+  const end = issuers.findIndex((it) => ours.has(it.fingerprint256) || it.checkIssued(it));
+  return end < 0 ? issuers : issuers.slice(0, end);
 }
 
 /** A byte sequence of RFC 8941 section 3.3.5. */
@@ -126,24 +121,28 @@ function byteSequence(bytes: Buffer): string {
   return `:${bytes.toString('base64')}:`;
 }
 
-/** Node has one relative name a line, the outermost first, with values escaped as RFC 2253 wants it. */
+/**
+ * Node has one relative name a line, the outermost first, with values escaped as RFC 2253 wants it;
+ * what is not ASCII OpenSSL escapes as well.
+ */
 function rfc2253(name: string | undefined): string {
-  return (name ?? '').split('\n').reverse().join(',');
+  const text = (name ?? '').split('\n').reverse().join(',');
+  return inAscii(text, (byte) => `\\${byte}`);
 }
 
 /** `/C=US/CN=x`, as OpenSSL's X509_NAME_oneline has it. */
 function oneline(name: string | undefined): string {
   if (!name) return '';
   const lines = name.split('\n').map((line) => line.replace(/\\([^0-9A-F])/g, '$1'));
-  const bytes = [...Buffer.from(`/${lines.join('/')}`)];
-  return bytes
-    .map((byte) => {
-      const isPlain = byte >= 0x20 && byte <= 0x7e;
-      return isPlain
-        ? String.fromCharCode(byte)
-        : `\\x${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-    })
-    .join('');
+  return inAscii(`/${lines.join('/')}`, (byte) => `\\x${byte}`);
+}
+
+function inAscii(text: string, escaped: (byte: string) => string): string {
+  return text.replace(/[^ -~]+/g, (it) =>
+    [...Buffer.from(it)]
+      .map((byte) => escaped(byte.toString(16).toUpperCase().padStart(2, '0')))
+      .join(''),
+  );
 }
 
 function hexadecimal(fingerprint: string): string {

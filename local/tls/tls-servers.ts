@@ -4,6 +4,7 @@ import type { ClientCertificatePolicy } from '../../snapshot/types.ts';
 import type { Certificate } from '../../syncer/compile/certificate.ts';
 import { describeRef } from '../../syncer/kubernetes/objects.ts';
 import type { ServerCertificate } from './default-certificate.ts';
+import { keepPeerCertificates } from './peer-certificates.ts';
 import type { Presentation } from './server-names.ts';
 
 export interface TlsServersOptions {
@@ -85,6 +86,7 @@ export class TlsServers {
       handshakeTimeout: HANDSHAKE_MS,
       ...(policy ? this.#asking(policy) : { ca: [] }),
     });
+    if (policy) keepPeerCertificates(server);
     server.on('secureConnection', this.#options.onSecure);
     // A client without TLS, one that trusts nobody, one that stalls: nobody to answer.
     server.on('tlsClientError', (_, socket) => socket.destroy());
