@@ -14,6 +14,7 @@ import { LeapingClock } from './clocks.ts';
 export const TOKEN = 'cf-token-that-must-not-be-seen';
 export const START_MS = Date.UTC(2026, 10, 22);
 
+const WORKER = 'cloudflare-api';
 const IDS = { ACCOUNT_ID: 'account-1', NAMESPACE_ID: 'namespace-1', DATABASE_ID: 'database-1' };
 
 export type Clients = ReturnType<LocalCloudflare['clients']>;
@@ -52,7 +53,6 @@ export class LocalCloudflare {
   }
 
   static async start(): Promise<LocalCloudflare> {
-    const name = 'cloudflare-api';
     const miniflare = new Miniflare(
       convertV4MiniflareOptions({
         host: '127.0.0.1',
@@ -61,7 +61,7 @@ export class LocalCloudflare {
         handleStructuredLogs: () => {},
         workers: [
           {
-            name,
+            name: WORKER,
             modules: true,
             script: await bundleWorker('local/workers/cloudflare-api.ts'),
             compatibilityDate: '2026-11-01',
@@ -73,10 +73,11 @@ export class LocalCloudflare {
         ],
       }),
     );
-    const { origin } = await miniflare.unsafeGetDirectURL(name);
-    const db = await miniflare.getD1Database('DB', name);
+    const { origin } = await miniflare.unsafeGetDirectURL(WORKER);
+    const db = await miniflare.getD1Database('DB', WORKER);
     await applyMigrations(db, 'migrations');
-    return new LocalCloudflare(miniflare, origin, await miniflare.getKVNamespace('KV', name), db);
+    const kv = await miniflare.getKVNamespace('KV', WORKER);
+    return new LocalCloudflare(miniflare, origin, kv, db);
   }
 
   stop(): Promise<void> {
@@ -151,6 +152,14 @@ export class LocalCloudflare {
       if (page.list_complete) return names;
       cursor = page.cursor;
     }
+  }
+
+  /** All that the local API keeps beside KV and D1. */
+  async account(): Promise<Readonly<Record<string, string | null>>> {
+    const account = await this.#miniflare.getKVNamespace('ACCOUNT', WORKER);
+    const { keys } = await account.list();
+    const entries = keys.map(async ({ name }) => [name, await account.get(name, 'text')] as const);
+    return Object.fromEntries(await Promise.all(entries));
   }
 
   async rows<T>(sql: string, ...params: readonly unknown[]): Promise<readonly T[]> {
