@@ -91,24 +91,29 @@ describe('a run of causeway dev', () => {
       return cli.stderr.all[0] ?? '';
     }
 
-    it('when its port is taken', async () => {
+    it.each([
+      ['--http-port', '--https-port'],
+      ['--https-port', '--http-port'],
+    ])('when its %s is taken, before it starts anything', async (taken, free) => {
       const other = createServer().listen(0, '127.0.0.1');
       await once(other, 'listening');
       const { port } = other.address() as AddressInfo;
-      const line = await failure([copy.path, '--http-port', String(port), '--persist', 'taken']);
-      expect(line).toMatch(new RegExp(`^causeway: .*${port}`));
+      const ports = [taken, String(port), free, '0'];
+      const line = await failure([copy.path, ...ports, '--persist', 'taken']);
+      expect(line).toMatch(new RegExp(`^causeway: port ${port} .*in use.* with ${taken}$`));
+      expect(existsSync(join(copy.cwd, 'taken', 'kv'))).toBe(false);
       other.close();
     });
 
     it('when a file is missing', async () => {
-      const more = ['no-such-file.yaml', '--http-port', '0', '--persist', 'missing'];
+      const more = ['no-such-file.yaml', '--persist', 'missing'];
       expect(await failure(more)).toBe('causeway: no-such-file.yaml: no such file or folder');
     });
 
     it('when a file is not YAML', async () => {
       mkdirSync(join(copy.cwd, 'broken'), { recursive: true });
       writeFileSync(join(copy.cwd, 'broken', 'x.yaml'), 'a: b: c\n');
-      const more = ['broken', '--http-port', '0', '--persist', 'broken-state'];
+      const more = ['broken', '--persist', 'broken-state'];
       expect(await failure(more)).toMatch(/^causeway: broken\/x\.yaml:1: /);
     });
 
@@ -118,22 +123,18 @@ describe('a run of causeway dev', () => {
 
     it('when its state is a file', async () => {
       writeFileSync(join(copy.cwd, 'a-file'), '');
-      expect(await failure([copy.path, '--http-port', '0', '--persist', 'a-file'])).toMatch(
-        /^causeway: .*a-file/,
-      );
+      expect(await failure([copy.path, '--persist', 'a-file'])).toMatch(/^causeway: .*a-file/);
     });
 
     it('when its signing key is damaged', async () => {
       mkdirSync(join(copy.cwd, 'damaged'), { recursive: true });
       writeFileSync(join(copy.cwd, 'damaged', 'signing-key'), 'x\ny\n');
-      expect(await failure([copy.path, '--http-port', '0', '--persist', 'damaged'])).toMatch(
-        /^causeway: .*key/,
-      );
+      expect(await failure([copy.path, '--persist', 'damaged'])).toMatch(/^causeway: .*key/);
     });
   });
 
   it('says which option it does not understand', async () => {
-    for (const wrong of [['--http-port', 'x'], ['--http-port', '70000'], ['--no-such-option']]) {
+    for (const wrong of [['--http-port', 'x'], ['--https-port', '70000'], ['--no-such-option']]) {
       const { code, stdout, stderr } = await run(args(...wrong), { cwd: copy.cwd });
       expect([code, stdout]).toEqual([1, '']);
       expect(stderr).toContain(wrong[0]);

@@ -12,9 +12,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cli } from './support/cli.ts';
 import { ExampleCopy } from './support/example-copy.ts';
 import { send } from './support/rig.ts';
+import { sendTls } from './support/tls-client.ts';
 
 const READY =
-  /^causeway ready http=http:\/\/127\.0\.0\.1:(\d+)( https=https:\/\/127\.0\.0\.1:\d+)? version=([0-9a-f]{12}) routes=(\d+) problems=(\d+)$/;
+  /^causeway ready http=http:\/\/127\.0\.0\.1:(\d+) https=https:\/\/127\.0\.0\.1:(\d+) version=([0-9a-f]{12}) routes=(\d+) problems=(\d+)$/;
 const RELOADED = /^causeway reloaded version=([0-9a-f]{12}) routes=(\d+) problems=(\d+)$/;
 
 function startDev(copy: ExampleCopy, ...args: readonly string[]): Cli {
@@ -23,9 +24,10 @@ function startDev(copy: ExampleCopy, ...args: readonly string[]): Cli {
 }
 
 async function ready(dev: Cli) {
-  const [, port, , version, routes, problems] =
+  const [, port, httpsPort, version, routes, problems] =
     READY.exec(await dev.stdout.until(/^causeway /)) ?? [];
-  return { port: Number(port), version, routes: Number(routes), problems: Number(problems) };
+  const ports = { port: Number(port), httpsPort: Number(httpsPort) };
+  return { ...ports, version, routes: Number(routes), problems: Number(problems) };
 }
 
 interface Summary {
@@ -70,7 +72,12 @@ describe('causeway dev on a copy of the examples', () => {
 
   /** `default/test` or the status. */
   async function ask(host: string, target = '/'): Promise<string | number> {
-    const { status, body } = await send(port, { host, target });
+    // The one host of the examples that is under `spec.tls`.
+    const isTls = host === 'example.com';
+    const request = { host, target };
+    const { status, body } = await (isTls
+      ? sendTls(first.httpsPort, request)
+      : send(port, request));
     if (status !== 200) return status;
     const { namespace, service } = JSON.parse(String(body));
     return `${namespace}/${service}`;
@@ -114,7 +121,7 @@ spec:
   it('echoes what the application would get', async () => {
     const headers = ['X-One: 1', 'Content-Length: 2'];
     const request = { method: 'POST', host: 'example.com', target: '/a?q', headers, body: 'hi' };
-    expect(JSON.parse(String((await send(port, request)).body))).toMatchObject({
+    expect(JSON.parse(String((await sendTls(first.httpsPort, request)).body))).toMatchObject({
       namespace: 'default',
       service: 'service1',
       port: 8080,
