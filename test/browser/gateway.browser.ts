@@ -1,9 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { createHash, X509Certificate } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { type Gateway, startGateway } from '../../local/gateway.ts';
 import { DEFAULTS } from '../../syncer/compile/options.ts';
 import { FileSource } from '../../syncer/files/file-source.ts';
@@ -47,6 +49,8 @@ beforeAll(async () => {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      // Trusted is the certificate of the Secret, and no other.
+      `--ignore-certificate-errors-spki-list=${await keyOfSecret()}`,
       '--host-resolver-rules=MAP *.example.com 127.0.0.1, MAP example.com 127.0.0.1',
     ],
     env: { ...process.env, HOME: profile },
@@ -59,13 +63,38 @@ afterAll(async () => {
   if (profile) await rm(profile, { recursive: true, force: true });
 });
 
-test('a page arrives from the Service that its path names', async () => {
+/** SHA-256 of the public key in the Secret that the examples have for example.com, base64. */
+async function keyOfSecret(): Promise<string> {
+  const { data } = parse(await readFile(join(EXAMPLES, 'tls-ingress', 'secret.yaml'), 'utf8'));
+  const { publicKey } = new X509Certificate(Buffer.from(data['tls.crt'], 'base64'));
+  const der = publicKey.export({ type: 'spki', format: 'der' });
+  return createHash('sha256').update(der).digest('base64');
+}
+
+test('a page arrives from the Service that its path names, over https although asked without', async () => {
   const page = await browser.newPage();
   const answer = await page.goto(`http://example.com:${port}/a/page?q=1`);
   expect(answer?.status()).toBe(200);
+  expect(page.url()).toBe(`${gateway.httpsUrl.replace('127.0.0.1', 'example.com')}/a/page?q=1`);
   const echo = JSON.parse((await page.textContent('body')) ?? '');
   expect(echo).toMatchObject({ service: 'service1', path: '/a/page?q=1' });
-  expect(echo.headers.host).toBe(`example.com:${port}`);
+  expect(echo.headers.host).toBe(new URL(page.url()).host);
+  expect(echo.headers['x-forwarded-proto']).toBe('https');
+  expect(await answer?.securityDetails()).toMatchObject({
+    subjectName: 'example.com',
+    protocol: 'TLS 1.3',
+  });
+  const protocol = await page.evaluate(
+    'performance.getEntriesByType("navigation")[0].nextHopProtocol',
+  );
+  expect(protocol).toBe('h2');
+  await page.close();
+});
+
+test('a browser warns of a host for which there is no certificate', async () => {
+  const page = await browser.newPage();
+  const url = gateway.httpsUrl.replace('127.0.0.1', 'chat.example.com');
+  await expect(page.goto(url)).rejects.toThrow('ERR_CERT_AUTHORITY_INVALID');
   await page.close();
 });
 
