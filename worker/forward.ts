@@ -87,16 +87,16 @@ async function dialOne(
     tried.push(state);
     const isLast = tried.length === upstream.endpoints.length || attempt === CONNECT_ATTEMPTS_MAX;
     const firstMs = Math.min(CONNECT_TIMEOUT_MS_FIRST, options.connectTimeoutMs);
-    const leave = occupy(state, options);
+    const place = occupy(state, options);
     try {
       const dialled = await dialer.dial(
         state.endpoint,
         isLast ? options.connectTimeoutMs : firstMs,
       );
       balancer.connected(state);
-      return { connection: leaving(dialled, leave, options.signal), state };
+      return { connection: place.keep(dialled), state };
     } catch (error) {
-      leave();
+      void place.leave();
       if (!(error instanceof DialError)) throw error;
       balancer.failed(state, Date.now());
       failure = error;
@@ -124,37 +124,42 @@ export async function redial(
   }
 }
 
+/** One request's place at an endpoint. */
+interface Place {
+  /** The connection that it was taken for; closing it leaves the place. */
+  readonly keep: (dialled: Connection) => Connection;
+  /** Closes the connection, if there is one by now. */
+  readonly leave: () => Promise<void>;
+}
+
 /**
- * Counts the request as in flight until the function returned is called, or the client has gone:
- * then the runtime abandons the request between two steps, and no `finally` of it is ever run. It
- * does so too once the client has all of the answer, hence the wait.
+ * Counts the request as in flight until the exchange closes its connection, which it does when all is
+ * over, or until the client has gone: then the runtime abandons the request between two steps, and
+ * no `finally` of it is ever run. It does so too once the client has all of the answer, hence the
+ * wait.
  */
 function occupy(
   state: EndpointState,
   { signal, waitUntil }: Pick<ForwardOptions, 'signal' | 'waitUntil'>,
-): () => void {
+): Place {
   const { promise: left, resolve } = Promise.withResolvers<void>();
+  let connection: Connection | null = null;
   let isIn = true;
-  const leave = () => {
+  const leave = async () => {
     if (isIn) state.inFlight -= 1;
     isIn = false;
     signal.removeEventListener('abort', leave);
     resolve();
+    await connection?.close();
+  };
+  const keep = (dialled: Connection): Connection => {
+    connection = dialled;
+    // Nobody was left to wait for it.
+    if (signal.aborted) void leave();
+    return { readable: dialled.readable, writable: dialled.writable, close: leave };
   };
   state.inFlight += 1;
   signal.addEventListener('abort', leave);
   waitUntil(left);
-  return leave;
-}
-
-/** The exchange closes its connection when all is over; a client that goes closes it as well. */
-function leaving(connection: Connection, leave: () => void, signal: AbortSignal): Connection {
-  const close = () => {
-    leave();
-    signal.removeEventListener('abort', close);
-    return connection.close();
-  };
-  signal.addEventListener('abort', close);
-  if (signal.aborted) void close();
-  return { readable: connection.readable, writable: connection.writable, close };
+  return { keep, leave };
 }
