@@ -37,7 +37,7 @@ const REFUSED_MS = 10 * 60_000;
 
 /**
  * The authorities of client certificates: uploaded to the account, and for each zone the hosts that
- * ask for certificates of each. Without them Cloudflare verifies nobody, and the worker lets nobody in.
+ * ask for certificates of each. Without them Cloudflare verifies nobody, and the worker takes no certificate.
  *
  * An authority carries the id of its row in its name, so that one whose upload was not answered is
  * found again, and no other is ever touched.
@@ -94,7 +94,7 @@ export class ClientAuthorities {
       return [];
     }
     const answer = this.#refused.get(authority.fingerprint)?.answer ?? '';
-    const text = `the authority for its client certificates was not uploaded, so nobody is let in: ${answer}; an Enterprise plan has room for five authorities of an account and more on demand: delete those that nobody needs, or ask Cloudflare`;
+    const text = `the authority for its client certificates was not uploaded, so no client gets in by its certificate: ${answer}; an Enterprise plan has room for five authorities of an account and more on demand: delete those that nobody needs, or ask Cloudflare`;
     return [...authority.hosts.values()]
       .flat()
       .map(({ hostname }) => ({ hostname, reason: 'PlanInsufficient', text }));
@@ -257,7 +257,7 @@ function want(wanted: Map<string, WantedAuthority>, pem: string, host: WantedHos
 }
 
 function planFinding({ hostname }: WantedHost, { name, plan }: Zone): Finding {
-  const text = `zone ${name} has the plan ${plan}, and own authorities for client certificates need Enterprise, so nobody is let in; move the zone to Enterprise, or take auth-tls-secret off the Ingress`;
+  const text = `zone ${name} has the plan ${plan}, and own authorities for client certificates need Enterprise, so no client gets in by its certificate; move the zone to Enterprise, or take auth-tls-secret off the Ingress`;
   return { hostname, reason: 'PlanInsufficient', text };
 }
 

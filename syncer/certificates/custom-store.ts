@@ -53,7 +53,7 @@ export class CustomStore implements CertificateStore {
       return wishes.flatMap((wish) => planFindings(wish, zone));
     }
     await this.#reach(zone, wishes);
-    return wishes.flatMap((wish) => this.#findings(wish, zone));
+    return [...wishes.flatMap((wish) => this.#findings(wish, zone)), ...hosts.flatMap(withheld)];
   }
 
   #reach(zone: Zone, wishes: readonly Wish[]): Promise<void> {
@@ -252,6 +252,13 @@ const WAY_OUT: Record<Refusal['kind'], string> = {
 function planFindings(wish: Wish, { name, plan }: Zone): readonly Finding[] {
   const text = `the certificate of ${secretText(wish)} was not uploaded: zone ${name} has the plan ${plan || 'of no name'}, and custom certificates need Business or Enterprise; CAUSEWAY_CERTIFICATES=auto leaves those of this zone to Cloudflare`;
   return wish.hosts.map((hostname) => ({ hostname, reason: 'PlanInsufficient', text }));
+}
+
+function withheld(host: WantedHost): readonly Finding[] {
+  return host.withheld.map(({ certificate: { secret }, hostname, owner }) => {
+    const text = `the certificate of Secret ${secret.namespace}/${secret.name} was not uploaded: it is for ${hostname} as well, which belongs to namespace ${owner} and which Cloudflare would serve with it; renew it without that name`;
+    return { hostname: host.hostname, reason: 'CertificateNotPublished', text };
+  });
 }
 
 function keyOf({ id }: Zone, { certificate }: Wish): string {

@@ -186,9 +186,9 @@ export class EdgeTls {
   }
 }
 
-/** Whoever asks for certificates of clients is told in any case: without authorities nobody gets in. */
+/** Whoever asks for certificates of clients is told in any case: without authorities none is accepted. */
 function withoutClients(hosts: readonly WantedHost[], cause: string): readonly Finding[] {
-  const text = `the authorities of its client certificates were not uploaded, so nobody is let in: ${cause}`;
+  const text = `the authorities of its client certificates were not uploaded, so no client gets in by its certificate: ${cause}`;
   return hosts
     .filter(({ clientCertificates }) => (clientCertificates?.authorities.length ?? 0) > 0)
     .map(({ hostname }) => ({ hostname, reason: 'CertificateNotPublished', text }));

@@ -11,6 +11,7 @@ import type { Certificate } from '../compile/certificate.ts';
 import { Problems } from '../compile/problems.ts';
 import type { TimedCompilation } from '../compile/validity.ts';
 import { refOf } from '../kubernetes/objects.ts';
+import { Trespasses } from './trespass.ts';
 
 /** A host whose TLS is Cloudflare's to do. */
 export interface WantedHost {
@@ -21,7 +22,16 @@ export interface WantedHost {
   readonly isTls: boolean;
   /** From Secrets, one for each type of key; empty where they have none for it. */
   readonly certificates: readonly Certificate[];
+  /** Those that would serve hosts of another namespace as well, and so are not uploaded. */
+  readonly withheld: readonly Withheld[];
   readonly clientCertificates: ClientCertificatePolicy | null;
+}
+
+/** A certificate with the name of a host that belongs to another namespace. */
+export interface Withheld {
+  readonly certificate: Certificate;
+  readonly hostname: Hostname;
+  readonly owner: string;
 }
 
 /** What could not be had for a host, and the way out. */
@@ -32,12 +42,14 @@ export interface Finding {
   readonly text: string;
 }
 
-type Asked = Pick<TimedCompilation, 'tls' | 'certificates'> & {
+type Asked = Pick<TimedCompilation, 'ours' | 'tls' | 'certificates'> & {
   readonly snapshot: Pick<TimedCompilation['snapshot'], 'virtualHosts'>;
 };
 
 /** Every host but the catch-all one, which has no name that a certificate could be for. */
-export function wantedHosts({ tls, certificates, snapshot }: Asked): readonly WantedHost[] {
+export function wantedHosts(compilation: Asked): readonly WantedHost[] {
+  const { tls, certificates, snapshot } = compilation;
+  const trespasses = new Trespasses(compilation);
   const claims = new Map<Hostname, ObjectRef[]>();
   for (const { ingress, hosts } of tls.claims) {
     for (const host of hosts) {
@@ -49,11 +61,17 @@ export function wantedHosts({ tls, certificates, snapshot }: Asked): readonly Wa
   const virtualHosts = new Map(snapshot.virtualHosts.map((it) => [it.hostname, it]));
   const overTls = tls.hosts.map(({ hostname, owner }): WantedHost => {
     const askedBy = (claims.get(hostname) ?? []).filter((it) => it.namespace === owner);
+    const judged = (certificates.get(hostname) ?? []).map((certificate) => {
+      return { certificate, trespass: trespasses.of(certificate) };
+    });
     return {
       hostname,
       askedBy,
       isTls: true,
-      certificates: certificates.get(hostname) ?? [],
+      certificates: judged.flatMap((it) => (it.trespass ? [] : [it.certificate])),
+      withheld: judged.flatMap(({ certificate, trespass }) =>
+        trespass ? [{ certificate, ...trespass }] : [],
+      ),
       clientCertificates: virtualHosts.get(hostname)?.clientCertificates ?? null,
     };
   });
@@ -62,7 +80,8 @@ export function wantedHosts({ tls, certificates, snapshot }: Asked): readonly Wa
     const { hostname, clientCertificates } = host;
     if (!clientCertificates || named.has(hostname)) return [];
     const askedBy = ownSources(host);
-    return [{ hostname, askedBy, isTls: false, certificates: [], clientCertificates }];
+    const none = { certificates: [], withheld: [] };
+    return [{ hostname, askedBy, isTls: false, ...none, clientCertificates }];
   });
   return [...overTls, ...others].filter(({ hostname }) => hostname !== CATCH_ALL_HOST);
 }

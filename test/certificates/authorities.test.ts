@@ -103,7 +103,7 @@ describe('refusals', () => {
   test.each([
     ['/zones$', 'Zone Read'],
     ['/mtls_certificates$', 'Account SSL and Certificates Edit'],
-  ])('a token that may not %s is told, for nobody is let in', async (match, permission) => {
+  ])('a token that may not %s is told on the Ingress', async (match, permission) => {
     const respond = { kind: 'status', status: 403 } as const;
     await edge.cf.inject({ match, times: 1_000, respond });
     const findings = await (await edge.lead()).run([
@@ -111,14 +111,18 @@ describe('refusals', () => {
       host('b.example.com'),
     ]);
     expect(brief(findings)).toEqual(['CertificateNotPublished a.example.com']);
-    expect(findings[0]?.text).toMatch(new RegExp(`nobody is let in: .*"${permission}"`));
+    expect(findings[0]?.text).toMatch(
+      new RegExp(`no client gets in by its certificate: .*"${permission}"`),
+    );
   });
 
   test('a plan that has no own authorities is told without a call', async () => {
     await edge.reset([{ ...ENTERPRISE, plan: 'business' }]);
     const findings = await (await edge.lead()).run([asking('a.example.com', pems[0] ?? '')]);
     expect(brief(findings)).toEqual(['PlanInsufficient a.example.com']);
-    expect(findings[0]?.text).toMatch(/plan business.*need Enterprise, so nobody is let in/);
+    expect(findings[0]?.text).toMatch(
+      /plan business.*need Enterprise, so no client gets in by its certificate/,
+    );
     expect((await edge.tlsCalls()).join()).not.toContain('mtls');
   });
 

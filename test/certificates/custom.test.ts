@@ -116,6 +116,22 @@ describe('the life of a certificate', () => {
     expect(await edge.rows()).toMatchObject([{ unused_since_ms: 0 }]);
   });
 
+  test('managed by choice from now on: they go after a while; off leaves them', async () => {
+    const packs = [{ id: 'p', type: 'advanced', status: 'active', hosts: NAMES }];
+    await edge.reset([{ ...BUSINESS, packs }]);
+    await (await edge.lead({ mode: 'custom' })).run([app(first)]);
+    const off = await edge.lead({ mode: 'off' });
+    await off.run([app(first)]);
+    await edge.advance(UNUSED_MS);
+    await off.run([app(first)]);
+    expect(await ids()).toHaveLength(1);
+    const managed = await edge.lead({ mode: 'managed' });
+    await managed.run([app(first)]);
+    await edge.advance(UNUSED_MS);
+    expect(await managed.run([app(first)])).toEqual([]);
+    expect(await ids()).toEqual([]);
+  });
+
   test('one that somebody deleted by hand is uploaded again within the hour', async () => {
     const leader = await edge.lead();
     await leader.run([app(first)]);
@@ -238,6 +254,26 @@ describe('what Cloudflare refuses', () => {
     expect(await edge.tlsCalls()).not.toContain('POST /zones/zone-1/custom_certificates');
     const auto = await (await edge.lead({ mode: 'auto' })).run([app(first)]);
     expect(brief(auto)).toEqual(['CertificateNotCovered app.example.com']);
+  });
+
+  test('one that would serve the host of another namespace is not offered', async () => {
+    const both = certificateIn(
+      'both',
+      await authority.issue({ names: [...NAMES, 'b.example.com'] }),
+    );
+    const withheld = { certificate: both, hostname: 'b.example.com', owner: 'blog' };
+    const wanted = { ...host('app.example.com'), withheld: [withheld] };
+    const leader = await edge.lead();
+    const findings = await leader.run([wanted]);
+    expect(brief(findings)).toEqual([
+      'CertificateNotPublished app.example.com',
+      'CertificateNotCovered app.example.com',
+    ]);
+    expect(findings[0]?.text).toMatch(/Secret shop\/both .* b.example.com .* namespace blog/);
+    expect(await ids()).toEqual([]);
+    // Where Cloudflare's own are used, nothing is asked of it.
+    const managed = await (await edge.lead({ mode: 'managed' })).run([wanted]);
+    expect(brief(managed)).toEqual(['CertificateNotCovered app.example.com']);
   });
 
   test('one that is bad hurts only itself, and the one before it goes on', async () => {

@@ -45,6 +45,19 @@ describe('the hosts of a compilation', () => {
     }
   });
 
+  test('a certificate with the name of a host of another namespace is withheld', async () => {
+    const issued = await authority.issue({ names: ['a.example.com', 'b.example.com'] });
+    const hosts = ['b.example.com'];
+    const compilation = compiledAt(Date.now(), [
+      tlsIngress({ namespace: 'blog', hosts: ['a.example.com'], tls: [], day: 1 }),
+      tlsIngress({ hosts, tls: [{ hosts, secretName: 'tls' }], day: 2 }),
+      tlsSecret('shop', 'tls', issued),
+    ]);
+    const [b] = wantedHosts(compilation);
+    expect(b).toMatchObject({ hostname: 'b.example.com', certificates: [] });
+    expect(b?.withheld).toMatchObject([{ hostname: 'a.example.com', owner: 'blog' }]);
+  });
+
   test('what has run out is not to be uploaded', async () => {
     const past = { notBefore: new Date(Date.now() - 9e8), notAfter: new Date(Date.now() - 1e6) };
     const issued = await authority.issue({ names: ['a.example.com'], ...past });

@@ -141,7 +141,8 @@ export function host(
   certificates: readonly Certificate[] = [],
   clientCertificates: ClientCertificatePolicy | null = null,
 ): WantedHost {
-  return { hostname, askedBy: [ingress()], isTls: true, certificates, clientCertificates };
+  const askedBy = [ingress()];
+  return { hostname, askedBy, isTls: true, certificates, withheld: [], clientCertificates };
 }
 
 export function ingress(name = 'web', namespace = 'shop'): ObjectRef {
