@@ -116,3 +116,24 @@ test('names are those of the subject alternative name, whatever is in them', asy
     { numRuns: RUNS },
   );
 });
+
+test.each(['ecdsa', 'rsa'] as const)(
+  'no damaged byte of a certificate for %s does more harm than that one',
+  async (keyType) => {
+    const { leaf, privateKey } = await authority.issue({ names: ['a.example'], keyType });
+    const der = new Uint8Array(PemConverter.decodeFirst(leaf));
+    const outcomes = new Set<string>();
+    for (const [at, byte] of der.entries()) {
+      for (const flip of [0x01, 0x80, 0xff]) {
+        const damaged = der.with(at, byte ^ flip);
+        const certificate = PemConverter.encode(damaged.buffer, 'CERTIFICATE');
+        const read = certificateOf(secretOf({ certificate, privateKey }));
+        outcomes.add(typeof read === 'string' ? read : 'served');
+      }
+    }
+    // A signature that is wrong is for those to find who know the authority.
+    expect(outcomes).toContain('served');
+    expect(outcomes).toContain('tls.crt is not a PEM certificate');
+    expect(outcomes).toContain('tls.key does not belong to tls.crt');
+  },
+);
