@@ -250,7 +250,7 @@ const WAY_OUT: Record<Refusal['kind'], string> = {
 };
 
 function planFindings(wish: Wish, { name, plan }: Zone): readonly Finding[] {
-  const text = `the certificate of ${secretText(wish)} was not uploaded: zone ${name} has the plan ${plan || 'of no name'}, and custom certificates need Business or Enterprise; CAUSEWAY_CERTIFICATES=auto leaves those of this zone to Cloudflare`;
+  const text = `the certificate of ${secretText(wish)} was not uploaded: custom certificates need a Business or Enterprise plan, and zone ${name} has the plan ${plan}; CAUSEWAY_CERTIFICATES=auto leaves those of this zone to Cloudflare`;
   return wish.hosts.map((hostname) => ({ hostname, reason: 'PlanInsufficient', text }));
 }
 

@@ -1,7 +1,7 @@
 import type { Finding } from './wanted.ts';
 
 const BACKOFF_MS_MIN = 30_000;
-const BACKOFF_MS_MAX = 10 * 60_000;
+const BACKOFF_MS_MAX = 5 * 60_000;
 
 /** One piece of work that is done again with every run, and what it found the last time. */
 export class Part {

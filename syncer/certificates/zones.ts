@@ -27,11 +27,9 @@ export function zoneOf(zones: readonly Zone[], hostname: Hostname): Zone | null 
   return longest;
 }
 
-/** Whether the plan of a zone has custom certificates at all. */
+/** Whether the plan of a zone has custom certificates, or room for them was bought besides. */
 export function hasCustomCertificates({ plan, customCertificatesMax }: Zone): boolean {
-  return customCertificatesMax === null
-    ? plan === 'business' || plan === 'enterprise'
-    : customCertificatesMax > 0;
+  return plan === 'business' || plan === 'enterprise' || (customCertificatesMax ?? 0) > 0;
 }
 
 /** The zones of the account, read again after a while. */

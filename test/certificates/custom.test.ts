@@ -250,7 +250,7 @@ describe('what Cloudflare refuses', () => {
     await edge.reset([{ ...BUSINESS, plan: 'free' }]);
     const custom = await (await edge.lead({ mode: 'custom' })).run([app(first)]);
     expect(brief(custom)[0]).toBe('PlanInsufficient app.example.com');
-    expect(custom[0]?.text).toMatch(/Secret shop\/app .* has the plan free.*need Business/);
+    expect(custom[0]?.text).toMatch(/Secret shop\/app .* need a Business .* has the plan free/);
     expect(await edge.tlsCalls()).not.toContain('POST /zones/zone-1/custom_certificates');
     const auto = await (await edge.lead({ mode: 'auto' })).run([app(first)]);
     expect(brief(auto)).toEqual(['CertificateNotCovered app.example.com']);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { LocalZone } from '../../local/workers/cloudflare-api/account-state.ts';
-import { zoneOf } from '../../syncer/certificates/zones.ts';
+import { hasCustomCertificates, zoneOf } from '../../syncer/certificates/zones.ts';
 import { type Authority, newAuthority } from '../support/certificates.ts';
 import { brief, CloudflareEdge, certificateIn, host } from './support/edge.ts';
 
@@ -205,4 +205,16 @@ test('the zone of a host', () => {
   expect(nameOf('neu.example.com')).toBe('example.com');
   expect(nameOf('com')).toBe(null);
   expect(nameOf('sample.com')).toBe(null);
+});
+
+test('whether a zone has custom certificates', () => {
+  const zone = (plan: string, customCertificatesMax: number | null) => {
+    return { id: '', name: '', plan, customCertificatesMax };
+  };
+  expect(hasCustomCertificates(zone('free', 0))).toBe(false);
+  expect(hasCustomCertificates(zone('pro', null))).toBe(false);
+  expect(hasCustomCertificates(zone('free', 1))).toBe(true);
+  expect(hasCustomCertificates(zone('business', null))).toBe(true);
+  expect(hasCustomCertificates(zone('enterprise', 0))).toBe(true);
+  expect(hasCustomCertificates(zone('', null))).toBe(false);
 });
