@@ -1,7 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import type { DetailedPeerCertificate, Server, TLSSocket } from 'node:tls';
 
-const shown = new WeakMap<TLSSocket, readonly X509Certificate[]>();
+/** On the socket itself: that of an HTTP/2 session is reached through a proxy, another object. */
+const SHOWN = Symbol('certificates shown');
+
+type Showing = TLSSocket & { [SHOWN]?: readonly X509Certificate[] };
 
 /**
  * Keeps what the clients of a server show in their handshakes. It has to be read before Node looks at
@@ -11,11 +14,11 @@ const shown = new WeakMap<TLSSocket, readonly X509Certificate[]>();
 export function keepPeerCertificates(server: Server): void {
   // The keys are not looked at. This event is the one that names a connection before its handshake
   // is done.
-  server.on('keylog', (_, socket) => {
-    if (shown.has(socket)) return;
-    shown.set(socket, []);
+  server.on('keylog', (_, socket: Showing) => {
+    if (socket[SHOWN]) return;
+    socket[SHOWN] = [];
     socket.prependOnceListener('secure', () => {
-      shown.set(socket, certificatesFrom(socket.getPeerCertificate(true)));
+      socket[SHOWN] = certificatesFrom(socket.getPeerCertificate(true));
     });
   });
 }
@@ -24,8 +27,8 @@ export function keepPeerCertificates(server: Server): void {
  * The client's certificate and those that lead from it to a root, as far as they are known: those
  * that it sent, and then those that we have. Empty for a client that showed none.
  */
-export function peerCertificates(socket: TLSSocket): readonly X509Certificate[] {
-  return shown.get(socket) ?? [];
+export function peerCertificates(socket: Showing): readonly X509Certificate[] {
+  return socket[SHOWN] ?? [];
 }
 
 function certificatesFrom(leaf: DetailedPeerCertificate): readonly X509Certificate[] {
