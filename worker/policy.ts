@@ -49,7 +49,7 @@ export function decide(match: Match, facts: Facts): Decision {
   if (!host.clients) return { kind: 'forward', upstream, certificate: [] };
   const { request, trusted, nowMs } = facts;
   // Without TLS nobody has shown anything, whatever is said.
-  const presented = url.scheme === 'https' ? presentedCertificate(request) : null;
+  const presented = url.scheme === 'https' ? presentedCertificate(request.cf) : null;
   const { refusal, headers } = host.clients.judge(presented, trusted, nowMs);
   // The authority that checks a challenge has no certificate of ours. What serves it is a route of
   // its own: by its path alone a request could get to all that another route serves.
