@@ -27,6 +27,8 @@ interface Recipe {
   readonly issuer: string;
   readonly isAuthority: boolean;
   readonly years: readonly [from: number, to: number];
+  /** Has the key of this one; without, one that has its name. */
+  readonly key?: string;
   /** Says that it is the issuer's, and is signed by this one. */
   readonly signedBy?: string;
   readonly mayNotSign?: true;
@@ -36,7 +38,7 @@ const ALWAYS = [-2, 2] as const;
 
 /**
  * Two roots, of which one has signed the other; intermediates that both have signed, in a row, after
- * their time, that may not sign or are none; and an impostor of a root.
+ * their time, that may not sign or are none, or have another's key; and an impostor of a root.
  */
 const RECIPES: Readonly<Record<string, Recipe>> = {
   root: { subject: 'root', issuer: 'root', isAuthority: true, years: ALWAYS },
@@ -55,6 +57,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     years: ALWAYS,
     mayNotSign: true,
   },
+  alias: { subject: 'alias', key: 'two', issuer: 'root', isAuthority: true, years: ALWAYS },
   impostor: {
     subject: 'one',
     issuer: 'root',
@@ -88,14 +91,15 @@ beforeAll(async () => {
     return pair as webcrypto.CryptoKeyPair;
   };
   for (const [name, recipe] of Object.entries(RECIPES)) {
-    const { subject, issuer, isAuthority, years, signedBy = issuer, mayNotSign } = recipe;
+    const { subject, key = subject, issuer, isAuthority, years } = recipe;
+    const { signedBy = issuer, mayNotSign } = recipe;
     const usage = mayNotSign ? KeyUsageFlags.digitalSignature : KeyUsageFlags.keyCertSign;
     const certificate = await X509CertificateGenerator.create({
       subject: `CN=${subject}`,
       issuer: `CN=${issuer}`,
       notBefore: new Date(NOW_MS + years[0] * YEAR_MS),
       notAfter: new Date(NOW_MS + years[1] * YEAR_MS),
-      publicKey: (await keysOf(subject)).publicKey,
+      publicKey: (await keysOf(key)).publicKey,
       signingKey: (await keysOf(signedBy)).privateKey,
       signingAlgorithm: ECDSA,
       extensions: [
@@ -145,7 +149,8 @@ function leadsThere({ leaf, sent, trusted, depthMax }: Situation, atMs = NOW_MS)
     const above = RECIPES[issuer];
     const below = RECIPES[subject];
     if (!above || !below || !above.isAuthority || above.mayNotSign) return false;
-    return above.subject === below.issuer && above.subject === (below.signedBy ?? below.issuer);
+    const key = above.key ?? above.subject;
+    return above.subject === below.issuer && key === (below.signedBy ?? below.issuer);
   };
   const search = (name: string, depth: number): boolean => {
     if (trusted.some((it) => isValid(it) && hasSigned(it, name))) return true;
@@ -180,6 +185,7 @@ describe('a chain to an authority', () => {
     [false, { leaf: 'leafOfIdle', sent: ['maySignNothing'], trusted: ['root'], depthMax: 9 }],
     [false, { leaf: 'leafOfThief', sent: [], trusted: ['root'], depthMax: 9 }],
     [false, { leaf: 'leafOfTwo', sent: ['two', 'impostor'], trusted: ['root'], depthMax: 9 }],
+    [false, { leaf: 'leafOfTwo', sent: ['alias'], trusted: ['root'], depthMax: 9 }],
     [false, { leaf: 'lateLeaf', sent: [], trusted: ['two'], depthMax: 9 }],
     [false, { leaf: 'leafOfRoot', sent: ['root'], trusted: [], depthMax: 9 }],
   ] satisfies [boolean, Situation][])('is %s of %j', (wanted, situation) => {

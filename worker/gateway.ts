@@ -171,7 +171,7 @@ function openedFor(
   { host, request, url }: Incoming,
 ): HostLookup | Promise<HostLookup> | null {
   if (url.scheme !== 'https') return null;
-  const name = serverNameOf(request);
+  const name = serverNameOf(request.cf);
   return name === null || name === host ? null : lookUp(gateway, name);
 }
 

@@ -9,6 +9,7 @@ import { answering, ok, Upstream } from '../support/upstream.ts';
 import { clientAuth, sendToWorker, type WorkerRequest } from '../support/worker-request.ts';
 
 const HOSTS = ['on', 'optional', 'any', 'nobody', 'optional-nobody', 'strangers', 'deep', 'open'];
+const FOLDER = '/.well-known/acme-challenge';
 const CHALLENGE = '/.well-known/acme-challenge/token';
 
 describe('client certificates', () => {
@@ -26,11 +27,14 @@ describe('client certificates', () => {
     upstream = await Upstream.start(answering(ok('served')));
     rig = await startRig();
     const paths = { '/': upstream.port, [CHALLENGE]: upstream.port, '/none': [] };
-    const snapshot = snapshotOf(Object.fromEntries(HOSTS.map((it) => [`${it}.example`, paths])));
+    const hosts = Object.fromEntries(HOSTS.map((it) => [`${it}.example`, paths]));
+    const solver = { '/': upstream.port, [FOLDER]: upstream.port };
+    const snapshot = snapshotOf({ ...hosts, 'solver.example': solver });
     await rig.publish(
       withSettings(snapshot, {
         'on.example': policy({}),
         'optional.example': policy({ verify: 'optional' }),
+        'solver.example': policy({}),
         'any.example': policy({ verify: 'optional_no_ca', passToUpstream: true }),
         'nobody.example': policy({ authorities: [] }),
         'optional-nobody.example': policy({ verify: 'optional', authorities: [] }),
@@ -140,13 +144,13 @@ describe('client certificates', () => {
     const [byOne, byTwo, byThree] = await Promise.all([one, two, three].map(issue));
     if (!byOne || !byTwo || !byThree) throw new Error('not issued');
     const statuses = [];
-    for (const host of ['on', 'deep']) {
+    for (const host of ['on', 'deep', 'on']) {
       for (const issued of [byOne, byTwo, byThree]) {
         upstream.clear();
         statuses.push(await status(host, clientAuth(issued)));
       }
     }
-    expect(statuses).toEqual([200, 403, 403, 200, 200, 403]);
+    expect(statuses).toEqual([200, 403, 403, 200, 200, 403, 200, 403, 403]);
   });
 
   it('without their intermediates are refused, and let in when they bring them', async () => {
@@ -184,6 +188,9 @@ describe('client certificates', () => {
   it('are not asked for by the answer to a challenge of ACME, nor by http', async () => {
     expect(await status('on', NONE, { target: CHALLENGE })).toBe(200);
     expect(await status('on', NONE, { target: CHALLENGE, scheme: 'http' })).toBe(200);
+    expect(await status('solver', NONE, { target: CHALLENGE })).toBe(200);
+    upstream.clear();
+    expect(await status('solver', NONE, { target: `${FOLDER}s/token` })).toBe(403);
   });
 
   it.each([

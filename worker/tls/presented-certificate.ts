@@ -22,10 +22,8 @@ const BYTE_SEQUENCE = /^:([A-Za-z0-9+/]+={0,2}):$/;
  * no client can write. Null without one, as on every connection without TLS. Header fields are not
  * looked at: whoever asks can write those.
  */
-export function presentedCertificate(
-  cf: { readonly tlsClientAuth?: unknown } | undefined,
-): PresentedCertificate | null {
-  const facts = cf?.tlsClientAuth;
+export function presentedCertificate(cf: object | undefined): PresentedCertificate | null {
+  const facts = cf && 'tlsClientAuth' in cf ? cf.tlsClientAuth : null;
   if (typeof facts !== 'object' || facts === null) return null;
   const fields = new Map<string, unknown>(Object.entries(facts));
   if (fields.get('certPresented') !== '1') return null;
