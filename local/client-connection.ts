@@ -2,7 +2,6 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { normaliseHost } from '../snapshot/hostname.ts';
 import { tlsClientAuth } from './tls/client-certificate.ts';
-import { serverNameOf } from './tls/tls-listener.ts';
 
 /** What the worker is told of the connection that a request came on. */
 export interface ClientConnection {
@@ -15,25 +14,27 @@ export interface ClientConnection {
 
 export interface ConnectionOptions {
   readonly httpProtocol: string;
+  /** Of the handshake; empty without one. */
+  readonly serverName: string;
   /** PEM, the authorities that clients of this server name are held against. */
-  readonly authoritiesOf: (serverName: string) => readonly string[];
+  readonly authorities: readonly string[];
 }
 
 export function clientConnection(
   socket: Socket,
-  { httpProtocol, authoritiesOf }: ConnectionOptions,
+  { httpProtocol, serverName, authorities }: ConnectionOptions,
 ): ClientConnection {
   const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
   if (!(socket instanceof TLSSocket)) {
     return { scheme: 'http', address, cf: asciiJson({ httpProtocol }) };
   }
-  const serverName = normaliseHost(serverNameOf(socket));
+  const tlsServerName = normaliseHost(serverName);
   const facts = {
     httpProtocol,
     tlsVersion: socket.getProtocol(),
     tlsCipher: cipherName(socket.getCipher().name),
-    ...(serverName !== '' && { tlsServerName: serverName }),
-    tlsClientAuth: tlsClientAuth(socket, authoritiesOf(serverName)),
+    ...(tlsServerName !== '' && { tlsServerName }),
+    tlsClientAuth: tlsClientAuth(socket, authorities),
   };
   return { scheme: 'https', address, cf: asciiJson(facts) };
 }

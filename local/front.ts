@@ -26,7 +26,12 @@ import {
 import type { ServerCertificate } from './tls/default-certificate.ts';
 import type { TlsState } from './tls/server-names.ts';
 import { TlsListener } from './tls/tls-listener.ts';
-import { type ClientRequest, isWebSocket, workerRequest } from './worker-request.ts';
+import {
+  type ClientRequest,
+  isWebSocket,
+  type WorkerRequest,
+  workerRequest,
+} from './worker-request.ts';
 
 /** Where the worker's socket listens. */
 export interface WorkerAddress {
@@ -60,6 +65,7 @@ export class Front {
   readonly #agent = new HttpAgent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
   /** What the worker is told of each connection, by socket or session. */
   readonly #connections = new WeakMap<object, ClientConnection>();
+  readonly #serverNames = new WeakMap<Socket, string>();
   readonly #open = new Set<Socket>();
   readonly #worker = Promise.withResolvers<WorkerAddress>();
   #ports = { http: 0, https: 0 };
@@ -81,7 +87,7 @@ export class Front {
     this.#tls = new TlsListener({
       fallback: certificate,
       report,
-      onSecure: (socket) => this.#secured(socket),
+      onSecure: (socket, serverName) => this.#secured(socket, serverName),
     });
     this.#tcp = createTcpServer((socket) => this.#tls.accept(socket));
     for (const server of [this.#http, this.#tcp]) {
@@ -139,12 +145,21 @@ export class Front {
   }
 
   /** A version of HTTP was agreed upon in the handshake (RFC 7301). */
-  #secured(socket: TLSSocket): void {
-    (socket.alpnProtocol === 'h2' ? this.#http2 : this.#http).emit('connection', socket);
+  #secured(socket: TLSSocket, serverName: string): void {
+    this.#serverNames.set(socket, serverName);
+    if (socket.alpnProtocol !== 'h2') {
+      this.#http.emit('connection', socket);
+      return;
+    }
+    // All streams of a session come on one socket, which they do not show.
+    this.#http2.once('session', (session) => {
+      this.#connections.set(session, this.#describe(socket, 'HTTP/2'));
+    });
+    this.#http2.emit('connection', socket);
   }
 
   async #relay(request: ClientRequest, response: ClientResponse): Promise<void> {
-    const own = workerRequest(request, this.#connectionOf(request));
+    const own = this.#workerRequest(request);
     if (!own) return refuse(response);
     const worker = await this.#worker.promise;
     // It may have been some time.
@@ -152,25 +167,34 @@ export class Front {
   }
 
   async #upgrade(request: IncomingMessage, response: ServerResponse, head: Buffer): Promise<void> {
-    const own = workerRequest(request, this.#connectionOf(request));
+    const own = this.#workerRequest(request);
     if (!own) return refuse(response);
     const worker = await this.#worker.promise;
     if (!request.socket.destroyed) relayUpgrade(request, response, head, { ...worker, ...own });
   }
 
-  #connectionOf(request: ClientRequest): ClientConnection {
-    const isHttp2 = request instanceof Http2ServerRequest;
-    // All streams of a session come on one socket.
-    const { session } = isHttp2 ? request.stream : {};
-    const key = session ?? request.socket;
-    const known = this.#connections.get(key);
-    if (known) return known;
-    const connection = clientConnection(session?.socket ?? request.socket, {
-      httpProtocol: isHttp2 ? 'HTTP/2' : `HTTP/${request.httpVersion}`,
-      authoritiesOf: (serverName) => this.#tls.find(serverName).policy?.authorities ?? [],
-    });
-    this.#connections.set(key, connection);
+  #workerRequest(request: ClientRequest): WorkerRequest | null {
+    const connection = this.#connectionOf(request);
+    return connection && workerRequest(request, connection);
+  }
+
+  /** Null when the session has ended meanwhile. */
+  #connectionOf(request: ClientRequest): ClientConnection | null {
+    if (request instanceof Http2ServerRequest) {
+      const { session } = request.stream;
+      return (session && this.#connections.get(session)) ?? null;
+    }
+    const { socket, httpVersion } = request;
+    const connection =
+      this.#connections.get(socket) ?? this.#describe(socket, `HTTP/${httpVersion}`);
+    this.#connections.set(socket, connection);
     return connection;
+  }
+
+  #describe(socket: Socket, httpProtocol: string): ClientConnection {
+    const serverName = this.#serverNames.get(socket) ?? '';
+    const authorities = this.#tls.find(serverName).policy?.authorities ?? [];
+    return clientConnection(socket, { httpProtocol, serverName, authorities });
   }
 }
 

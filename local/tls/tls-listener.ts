@@ -4,6 +4,11 @@ import { serverNameIn } from './client-hello.ts';
 import { type Presentation, ServerNames, type TlsState } from './server-names.ts';
 import { HANDSHAKE_MS, TlsServers, type TlsServersOptions } from './tls-servers.ts';
 
+export interface TlsListenerOptions extends Pick<TlsServersOptions, 'fallback' | 'report'> {
+  /** Gets each connection on which the handshake was done, and its server name: empty for none. */
+  readonly onSecure: (socket: TLSSocket, serverName: string) => void;
+}
+
 /** Does handshakes on connections that somebody else accepts. */
 export class TlsListener {
   readonly #servers: TlsServers;
@@ -12,13 +17,13 @@ export class TlsListener {
   /** By which name a connection was given its server, by the address of the client. */
   readonly #read = new Map<string, string>();
 
-  constructor({ onSecure, ...options }: TlsServersOptions) {
+  constructor({ onSecure, ...options }: TlsListenerOptions) {
     this.#servers = new TlsServers({
       ...options,
       onSecure: (socket) => {
-        // Bytes that can be read in two ways: the client was asked what another host wants to know.
-        if (this.#read.get(clientOf(socket)) !== serverNameOf(socket)) socket.destroy();
-        else onSecure(socket);
+        const name = this.#read.get(clientOf(socket));
+        if (name === undefined || !isNamed(socket, name)) socket.destroy();
+        else onSecure(socket, name);
       },
     });
   }
@@ -52,10 +57,13 @@ function clientOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
 }
 
-/** Empty where the client named none. */
-export function serverNameOf(socket: TLSSocket): string {
+/**
+ * Whether OpenSSL has read the name that we have. Of a session of TLS 1.2 that is resumed it tells
+ * Node none, having seen to it that it is the name for which the session began.
+ */
+function isNamed(socket: TLSSocket, name: string): boolean {
   const { servername } = socket as { readonly servername?: string | false | null };
-  return servername || '';
+  return (servername || '') === name || (!servername && socket.isSessionReused());
 }
 
 /** Leaves the bytes where they were. Null for a connection that ended before it had said it. */

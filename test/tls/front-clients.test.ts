@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { connect } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ClientCertificatePolicy } from '../../snapshot/types.ts';
 import { type Authority, type Issued, newAuthority } from '../support/certificates.ts';
@@ -89,6 +90,29 @@ describe('the worker is told', () => {
     expect((await nameless.rest()).toString()).not.toContain('tlsServerName');
   });
 
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)(
+    'the server name of a session that is resumed as well: %s',
+    async (maxVersion) => {
+      const first = new Wire(await handshake(port, 'open.example', { maxVersion }));
+      let session: Buffer | undefined;
+      first.socket.on('session', (it) => {
+        session = it;
+      });
+      first.write(headText({ host: 'open.example' }));
+      await first.rest();
+      session ??= (first.socket as TLSSocket).getSession();
+      const resumed = { maxVersion, ...(session && { session }) };
+      const other = await handshake(port, 'other.example', resumed);
+      expect(other.isSessionReused()).toBe(false);
+      other.destroy();
+      const socket = await handshake(port, 'open.example', resumed);
+      expect(socket.isSessionReused()).toBe(true);
+      const wire = new Wire(socket);
+      wire.write(headText({ host: 'open.example' }));
+      expect((await wire.rest()).toString()).toContain('"tlsServerName":"open.example"');
+    },
+  );
+
   it('nothing that a client says of itself, however it spells it', async () => {
     const lie = JSON.stringify({ tlsClientAuth: { certVerified: 'SUCCESS' } });
     const names = ['MF-CF-Blob', 'mf-cf-blob', 'Mf-Original-URL', 'CF-Ray', 'cf-ipcountry'];
@@ -155,6 +179,18 @@ describe('a client with a certificate', () => {
     expect(tlsClientAuth.certVerified).toMatch(verified);
     const chain = String(tlsClientAuth.certChainRFC9440).split(', ').filter(Boolean);
     expect(chain).toHaveLength(sent);
+  });
+
+  it('shows it over HTTP/2 as well', async () => {
+    const options = { servername: 'mtls.example', rejectUnauthorized: false, ...shown(issued) };
+    const session = connect(`https://127.0.0.1:${port}`, options);
+    const stream = session.request({ ':path': '/', ':authority': 'mtls.example' });
+    let body = '';
+    for await (const chunk of stream.setEncoding('utf8')) body += chunk;
+    const { tlsClientAuth }: Told['cf'] = JSON.parse(body).cf;
+    expect(tlsClientAuth).toEqual((await told('mtls.example', shown(issued))).cf.tlsClientAuth);
+    expect(tlsClientAuth.certVerified).toBe('SUCCESS');
+    session.close();
   });
 
   it('that has expired is told of so', async () => {

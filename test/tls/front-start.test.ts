@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { Front } from '../../local/front.ts';
 import { defaultCertificate } from '../../local/tls/default-certificate.ts';
+import { newAuthority } from '../support/certificates.ts';
 import { readResponse } from '../support/message.ts';
 import { headText, type Rig, startRig } from '../support/rig.ts';
 import { snapshotOf } from '../support/snapshots.ts';
@@ -11,7 +12,7 @@ import { answering, ok, Upstream } from '../support/upstream.ts';
 import { Wire } from '../support/wire.ts';
 import { Peer } from '../websocket/peer.ts';
 import { startUpstream } from '../websocket/upstream.ts';
-import { tlsState } from './support/served-certificate.ts';
+import { servedCertificate, tlsState } from './support/served-certificate.ts';
 
 const fronts: Front[] = [];
 
@@ -38,8 +39,11 @@ describe('the front', () => {
     const gone = await Wire.dial(front.port);
     gone.write(headText({}));
     gone.reset();
-    front.present(tlsState({}));
-    const wire = new Wire(await secure);
+    const issued = await (await newAuthority()).issue({ names: ['a.example'] });
+    front.present(tlsState({ 'a.example': [servedCertificate(issued)] }));
+    const socket = await secure;
+    expect(socket.getPeerX509Certificate()?.subject).toBe('CN=a.example');
+    const wire = new Wire(socket);
     wire.write(headText({}));
     // The worker's place is taken by an upstream of ours: it answers two connections.
     front.serve({ host: '127.0.0.1', port: upstream.port });
