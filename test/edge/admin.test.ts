@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ADMIN, FaultyEdge } from '../support/faulty-edge.ts';
 import { type ClientMessage, namesOf, valueIn, valuesOf } from '../support/message.ts';
 import { ADMIN_HOST, type RawRequest, type Rig, send, startRig } from '../support/rig.ts';
-import { snapshotOf } from '../support/snapshots.ts';
+import { type HostSettings, snapshotOf, withSettings } from '../support/snapshots.ts';
 import { answering, ok, Upstream } from '../support/upstream.ts';
 
 const PATHS = ['/healthz', '/api/version', '/api/routes', '/api/problems'];
@@ -11,6 +11,18 @@ const PROBLEM = {
   reason: 'ServiceNotFound',
   message: 'there is no Service "x"; \u00e9',
 } as const;
+
+const SETTINGS = {
+  owner: 'shop',
+  strictTransportSecurity: 'max-age=1',
+  clientCertificates: {
+    verify: 'optional',
+    authorities: ['PEM'],
+    depthMax: 2,
+    commonName: 'a.*',
+    passToUpstream: true,
+  },
+} as const satisfies HostSettings;
 
 describe('the admin API', () => {
   let rig: Rig;
@@ -21,7 +33,10 @@ describe('the admin API', () => {
     upstream = await Upstream.start(answering(ok('the catch-all')));
     rig = await startRig();
     version = await rig.publish(
-      snapshotOf({ 'a.example': { '/': upstream.port }, '*': { '/': upstream.port } }),
+      withSettings(
+        snapshotOf({ 'a.example': { '/': upstream.port }, '*': { '/': upstream.port } }),
+        { 'a.example': { ...SETTINGS, httpsOnly: true } },
+      ),
       [PROBLEM],
     );
   });
@@ -62,7 +77,10 @@ describe('the admin API', () => {
       virtualHosts: [
         {
           hostname: 'a.example',
-          routes: [{ match: { type: 'Prefix', path: '/' }, upstream: name, source }],
+          ...SETTINGS,
+          routes: [
+            { match: { type: 'Prefix', path: '/' }, upstream: name, source, httpsOnly: true },
+          ],
         },
         { hostname: '*' },
       ],
