@@ -5,7 +5,8 @@ import type { CertificateLedger, CertificateRow } from './certificate-ledger.ts'
 import { UNUSED_MS } from './custom-plan.ts';
 import { persistently } from './persistently.ts';
 import { refusalOf } from './refusal.ts';
-import type { RemoteAuthority, TlsApi } from './tls-api.ts';
+import type { RemoteAuthority } from './tls-answers.ts';
+import type { TlsApi } from './tls-api.ts';
 import type { Finding, WantedHost } from './wanted.ts';
 import type { Zone } from './zones.ts';
 

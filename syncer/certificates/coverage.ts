@@ -3,7 +3,8 @@ import { CloudflareError } from '../cloudflare/error.ts';
 import { coversHost } from '../compile/certificate.ts';
 import type { Logger } from '../log.ts';
 import type { CertificateStore } from './certificate-store.ts';
-import type { CertificatePack, TlsApi } from './tls-api.ts';
+import type { CertificatePack } from './tls-answers.ts';
+import type { TlsApi } from './tls-api.ts';
 import type { Finding, WantedHost } from './wanted.ts';
 import { hasCustomCertificates, type Zone } from './zones.ts';
 

@@ -2,7 +2,7 @@ import { compareText } from '../../snapshot/precedence.ts';
 import type { Hostname, ObjectRef } from '../../snapshot/types.ts';
 import type { Certificate } from '../compile/certificate.ts';
 import type { CertificateRow } from './certificate-ledger.ts';
-import type { RemoteCertificate } from './tls-api.ts';
+import type { RemoteCertificate } from './tls-answers.ts';
 import type { WantedHost } from './wanted.ts';
 
 /** A certificate that a zone is to have. */

@@ -2,61 +2,25 @@ import * as v from 'valibot';
 import type { CloudflareApi } from '../cloudflare/api.ts';
 import { CloudflareError, type Operation } from '../cloudflare/error.ts';
 import type { Certificate } from '../compile/certificate.ts';
+import {
+  AuthorityAnswer,
+  type CertificatePack,
+  CustomAnswer,
+  HostnamesAnswer,
+  PackAnswer,
+  pagesOf,
+  type RemoteAuthority,
+  type RemoteCertificate,
+  remoteCertificate,
+  ZoneAnswer,
+} from './tls-answers.ts';
 import type { Zone } from './zones.ts';
-
-/** A certificate that somebody uploaded to a zone, as Cloudflare tells of it. */
-export interface RemoteCertificate {
-  readonly id: string;
-  readonly hosts: readonly string[];
-  readonly expiresOnMs: number;
-  readonly uploadedOnMs: number;
-}
-
-/** Certificates of a zone for the same hosts. */
-export interface CertificatePack {
-  readonly hosts: readonly string[];
-  readonly status: string;
-  readonly type: string;
-  readonly certificates: readonly { readonly hosts: readonly string[]; readonly status: string }[];
-}
-
-/** An authority for client certificates. */
-export interface RemoteAuthority {
-  readonly id: string;
-  readonly name: string;
-}
 
 type Page = { readonly result?: unknown; readonly result_info?: unknown };
 
 /** The most that Cloudflare takes. */
 const PER_PAGE = 50;
 const PAGES_MAX = 200;
-
-const Text = v.optional(v.string(), '');
-const ZoneAnswer = v.object({
-  id: v.string(),
-  name: v.string(),
-  account: v.object({ id: Text }),
-  plan: v.optional(v.object({ legacy_id: Text })),
-  meta: v.optional(v.object({ custom_certificate_quota: v.optional(v.number()) })),
-});
-const CustomAnswer = v.object({
-  id: v.string(),
-  hosts: v.optional(v.array(v.string()), []),
-  expires_on: Text,
-  uploaded_on: Text,
-});
-const PackAnswer = v.object({
-  hosts: v.array(v.string()),
-  status: v.string(),
-  type: Text,
-  certificates: v.optional(
-    v.array(v.object({ hosts: v.optional(v.array(v.string()), []), status: Text })),
-    [],
-  ),
-});
-const AuthorityAnswer = v.object({ id: v.string(), name: Text });
-const HostnamesAnswer = v.object({ hostnames: v.optional(v.array(v.string()), []) });
 
 /**
  * The calls about TLS. What makes something new is tried once, since an answer can be lost: whoever
@@ -244,7 +208,7 @@ export class TlsApi {
       const answer = await this.#api.call(operation, (client) => request(client, page));
       const found = parse(operation, v.array(entry), answer.result);
       all.push(...found);
-      if (found.length < PER_PAGE) return all;
+      if (found.length < PER_PAGE || page >= pagesOf(answer.result_info)) return all;
     }
     throw new CloudflareError(`${operation.name}: more than ${PAGES_MAX * PER_PAGE} entries`);
   }
@@ -280,15 +244,6 @@ type Client = Parameters<Parameters<CloudflareApi['call']>[1]>[0];
 /** The one place where a private key leaves this process. */
 function uploadOf({ chain, privateKey }: Certificate) {
   return { certificate: chain, private_key: privateKey.reveal(), bundle_method: 'force' } as const;
-}
-
-function remoteCertificate(answer: v.InferOutput<typeof CustomAnswer>): RemoteCertificate {
-  return {
-    id: answer.id,
-    hosts: answer.hosts.map((it) => it.toLowerCase()),
-    expiresOnMs: Date.parse(answer.expires_on),
-    uploadedOnMs: Date.parse(answer.uploaded_on),
-  };
 }
 
 function parse<T>(operation: Operation, schema: v.GenericSchema<unknown, T>, answer: unknown): T {

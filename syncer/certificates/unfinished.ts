@@ -2,7 +2,7 @@ import { CloudflareError } from '../cloudflare/error.ts';
 import type { Logger } from '../log.ts';
 import type { CertificateLedger, CertificateRow, OtherRow } from './certificate-ledger.ts';
 import { namesText, uploadsOf } from './custom-plan.ts';
-import type { RemoteCertificate } from './tls-api.ts';
+import type { RemoteCertificate } from './tls-answers.ts';
 import type { Zone } from './zones.ts';
 
 /** A cluster whose syncer does not come back is not waited for any longer. */

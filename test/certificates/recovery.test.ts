@@ -57,7 +57,6 @@ async function checkOne(issued: Issued): Promise<void> {
 const DEATHS: readonly FaultResponse[] = [
   { kind: 'refuse' },
   { kind: 'drop' },
-  { kind: 'status', status: 500 },
   { kind: 'html', status: 200 },
   { kind: 'only', statements: [0] },
   { kind: 'only', statements: [1] },

@@ -111,6 +111,21 @@ test('an answer without what is needed is an error, not a certificate without an
   expect(String(await errorOfUpload())).toMatch(/unexpected answer/);
 });
 
+test.each([
+  ['as many pages as it says', { page: 1, per_page: 50, total_pages: 3 }, 3],
+  ['one page without paging', undefined, 1],
+])('a list is read to its end: %s', async (_, info, pages) => {
+  let calls = 0;
+  const zone = (id: number) => ({ id: `${id}`, name: 'example.com', account: { id: 'account-1' } });
+  answer = () => {
+    const from = 60 * calls++;
+    const result = Array.from({ length: 60 }, (_, i) => zone(from + i));
+    return { status: 200, body: JSON.stringify({ success: true, result, result_info: info }) };
+  };
+  expect(await tlsApi().zones()).toHaveLength(60 * pages);
+  expect(calls).toBe(pages);
+});
+
 test('calls that have time leave room for those that have none', async () => {
   const clock = new LeapingClock();
   const whole = new CallBudget(clock, 10);
