@@ -47,6 +47,7 @@ export const PackAnswer = v.object({
     [],
   ),
 });
+export const DomainAnswer = v.object({ hostname: v.string(), zone_id: Text });
 export const AuthorityAnswer = v.object({ id: v.string(), name: Text });
 export const HostnamesAnswer = v.object({ hostnames: v.optional(v.array(v.string()), []) });
 

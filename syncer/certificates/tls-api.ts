@@ -6,6 +6,7 @@ import {
   AuthorityAnswer,
   type CertificatePack,
   CustomAnswer,
+  DomainAnswer,
   HostnamesAnswer,
   PackAnswer,
   pagesOf,
@@ -117,8 +118,7 @@ export class TlsApi {
     const answer = await this.#api.call(operation, (client) =>
       client.workers.domains.list({ account_id: this.#api.accountId, zone_id: zone.id }),
     );
-    const Domain = v.object({ hostname: v.string(), zone_id: Text });
-    return parse(operation, v.array(Domain), answer.result)
+    return parse(operation, v.array(DomainAnswer), answer.result)
       .filter(({ zone_id: id }) => id === zone.id)
       .map(({ hostname }) => hostname);
   }
