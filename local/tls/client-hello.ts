@@ -5,7 +5,7 @@ const MESSAGE_HEADER_BYTES = 4;
 const SERVER_NAME_EXTENSION = 0;
 const HOST_NAME = 0;
 /** More than any client needs: a hello with keys that withstand quantum computers has 2 KiB. */
-const BYTES_MAX = 64 * 1024;
+const BYTES_MAX = 32 * 1024;
 
 /**
  * The server name in the first bytes of a connection (RFC 8446 section 4.1.2, RFC 6066 section 3), as

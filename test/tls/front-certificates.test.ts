@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Certificate } from '../../syncer/compile/certificate.ts';
 import { SecretText } from '../../syncer/secret-text.ts';
 import { type Authority, type Issued, newAuthority } from '../support/certificates.ts';
+import { headText } from '../support/rig.ts';
 import { command, handshake, opensslClient, sendTls, shownTo } from '../support/tls-client.ts';
 import { Wire } from '../support/wire.ts';
 import { type Probe, startProbe } from './support/probe.ts';
@@ -171,6 +172,14 @@ describe('what is no handshake', () => {
     await wire.rest();
     await wire.closed;
     expect((await sendTls(port, { host: 'own.example.com' })).status).toBe(200);
+  });
+
+  it('but a hello too long to be read ends with its connection as well', async () => {
+    const ALPNProtocols = ['http/1.1'];
+    while (ALPNProtocols.length < 200) ALPNProtocols.push('x'.repeat(255));
+    const wire = new Wire(await handshake(port, 'own.example.com', { ALPNProtocols }));
+    wire.write(headText({ host: 'own.example.com' }));
+    expect((await wire.rest()).toString()).toBe('');
   });
 
   it('does not hold up others when it says nothing', async () => {
