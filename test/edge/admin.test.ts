@@ -34,8 +34,12 @@ describe('the admin API', () => {
     rig = await startRig();
     version = await rig.publish(
       withSettings(
-        snapshotOf({ 'a.example': { '/': upstream.port }, '*': { '/': upstream.port } }),
-        { 'a.example': { ...SETTINGS, httpsOnly: true } },
+        snapshotOf({
+          'a.example': { '/': upstream.port },
+          'set.example': { '/': upstream.port },
+          '*': { '/': upstream.port },
+        }),
+        { 'set.example': { ...SETTINGS, httpsOnly: true } },
       ),
       [PROBLEM],
     );
@@ -77,11 +81,10 @@ describe('the admin API', () => {
       virtualHosts: [
         {
           hostname: 'a.example',
-          ...SETTINGS,
-          routes: [
-            { match: { type: 'Prefix', path: '/' }, upstream: name, source, httpsOnly: true },
-          ],
+          owner: 'test',
+          routes: [{ match: { type: 'Prefix', path: '/' }, upstream: name, source }],
         },
+        { hostname: 'set.example', ...SETTINGS, routes: [{ httpsOnly: true }] },
         { hostname: '*' },
       ],
     });
