@@ -72,9 +72,9 @@ describe('the chart', () => {
     await expect(helmTemplate(args)).rejects.toThrow(/at '(\/cloudflare|\/settings|')/);
   });
 
-  test('knows every option of the controller', async () => {
+  test('knows every option of the controller, and those of certificates', async () => {
     const names = OPTION_TABLE.map(environmentName).filter((it) => !(it in valuesOfTheirOwn));
-    const values = names.map((it) => [it, samples[it] ?? 'true']);
+    const values = [...names, ...settingsOfSync].map((it) => [it, samples[it] ?? 'true']);
     const settings = values.flatMap(([name, value]) => [
       '--set-string',
       `settings.${name}=${value}`,
@@ -110,7 +110,18 @@ const valuesOfTheirOwn: Readonly<Record<string, string>> = {
   CAUSEWAY_WATCH_NAMESPACE: 'watchNamespaces={a,b}',
 };
 
+/** What is set for the syncer and is no option of compiling; `config.ts` reads them. */
+const settingsOfSync = [
+  'CAUSEWAY_CERTIFICATES',
+  'CAUSEWAY_ZONE_HSTS',
+  'CAUSEWAY_ZONE_MIN_TLS_VERSION',
+];
+
 const samples: Readonly<Record<string, string>> = {
+  CAUSEWAY_CERTIFICATES: 'managed',
+  CAUSEWAY_HSTS_MAX_AGE: '300',
+  CAUSEWAY_ZONE_HSTS: 'max-age=300',
+  CAUSEWAY_ZONE_MIN_TLS_VERSION: '1.2',
   CAUSEWAY_HOST_OWNERSHIP: 'strict',
   CAUSEWAY_DEFAULT_CLASS: 'served',
   CAUSEWAY_DIALER: 'vpc',
