@@ -44,7 +44,10 @@ export async function ask(port: number, question: Question): Promise<Answer> {
     const sent =
       ca === undefined
         ? request({ ...options, signal }, take)
-        : requestOverTls({ ...options, signal, ca, ...client, servername: host }, take);
+        : requestOverTls(
+            { ...options, signal, ca, ...client, servername: host.replace(/:\d+$/, '') },
+            take,
+          );
     sent.once('error', reject);
     if (typeof body === 'object') for (const chunk of body) sent.write(chunk);
     sent.end(typeof body === 'string' ? body : undefined);

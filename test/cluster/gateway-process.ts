@@ -19,7 +19,7 @@ export interface GatewayOptions {
 
 const ADMIN_TOKEN = 'a-token-for-the-tests';
 
-const READY = /^causeway ready http=http:\/\/[^ ]*:(\d+) .*$/m;
+const READY = /^causeway ready http=http:\/\/[^ ]*:(\d+) https=https:\/\/[^ ]*:(\d+) .*$/m;
 
 let started = 0;
 
@@ -29,6 +29,7 @@ export class GatewayProcess {
   readonly #cluster: Cluster;
   readonly #process: RunningProcess;
   #port: number | undefined;
+  #httpsPort: number | undefined;
 
   /** Starts it and does not wait. */
   constructor(cluster: Cluster, options: GatewayOptions) {
@@ -56,11 +57,12 @@ export class GatewayProcess {
 
   /** Waits for the line of the gateway that scripts can wait for, and returns it. */
   async ready(): Promise<string> {
-    const [line, port] = await waitFor('the gateway to be ready', () => {
+    const [line, port, httpsPort] = await waitFor('the gateway to be ready', () => {
       if (!this.#process.isRunning()) throw new GiveUp(`the gateway ended:\n${this.log()}`);
       return READY.exec(this.log());
     });
     this.#port = Number(port);
+    this.#httpsPort = Number(httpsPort);
     return line;
   }
 
@@ -79,8 +81,15 @@ export class GatewayProcess {
     return this.#port;
   }
 
+  /** Where it terminates TLS. */
+  get httpsPort(): number {
+    if (this.#httpsPort === undefined) throw new Error('this port is known when it is ready');
+    return this.#httpsPort;
+  }
+
+  /** Over TLS when the question says whom to trust. */
   ask(question: Question): Promise<Answer> {
-    return ask(this.port, question);
+    return ask(question.ca === undefined ? this.port : this.httpsPort, question);
   }
 
   /** As `200 default/web` or `503 edge`. */

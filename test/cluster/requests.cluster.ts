@@ -3,9 +3,11 @@
  * manifests under examples/ as they stand, the oldest of them of extensions/v1beta1.
  */
 import { on, once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { parse } from 'yaml';
 import type { Answer, Question } from './ask.ts';
 import { Cluster } from './cluster.ts';
 import type { EchoAnswer } from './echo-server.ts';
@@ -79,6 +81,13 @@ spec:
           - { path: /, pathType: Prefix, backend: { service: { name: service2, port: { number: 8080 } } } }
 `;
 
+/** PEM: the certificate of the example, which nobody but itself vouches for. */
+function exampleCertificate(): string {
+  const file = fileURLToPath(new URL('../../examples/tls-ingress/secret.yaml', import.meta.url));
+  const { data } = parse(readFileSync(file, 'utf8')) as { data: { 'tls.crt': string } };
+  return Buffer.from(data['tls.crt'], 'base64').toString();
+}
+
 describe('the manifests of old, as they stand', () => {
   const cases = [
     ['example.com', '/', 'default/test'],
@@ -94,9 +103,22 @@ describe('the manifests of old, as they stand', () => {
     ['any.other.example', '/anything', 'default/test'],
   ] as const;
 
-  test.for(cases)('http://%s%s is answered by %s', async ([host, path, service], { skip }) => {
+  // One of them is for https, and so the host as a whole is.
+  const isTls = (host: string) => host.toLowerCase().startsWith('example.com');
+
+  test.for(cases)('%s%s is answered by %s', async ([host, path, service], { skip }) => {
     skip(!servesOldIngresses);
-    const answer = await gateway.ask({ host, path });
+    if (isTls(host)) {
+      const { status, headers } = await gateway.ask({ host, path });
+      const [, authority, rest] = /^https:\/\/([^/]+)(.*)$/.exec(headers.location ?? '') ?? [];
+      const there = `example.com:${gateway.httpsPort}`;
+      expect([status, authority?.toLowerCase(), rest]).toEqual([308, there, path]);
+    }
+    const answer = await gateway.ask({
+      host,
+      path,
+      ...(isTls(host) && { ca: exampleCertificate() }),
+    });
     expect([answer.status, answer.from]).toEqual([200, service]);
     expect(answer.echo).toMatchObject({ path, method: 'GET', headers: { host } });
   });
