@@ -36,8 +36,9 @@ export function workerRequest(
   const url = request.url ?? '';
   // The absolute form overrides Host; Cloudflare answers such requests for hosts of the zone alike.
   const absolute = /^https?:\/\/([^/?#]+)(.*)$/i.exec(url);
-  const authority = absolute?.[1] ?? hostOf(request);
-  if (hostOf(request) === null || authority === null) return null;
+  const host = hostOf(request);
+  if (host === null) return null;
+  const authority = absolute?.[1] ?? host;
   if (!/^[A-Za-z0-9.\-_:[\]]+$/.test(authority)) return null;
   const rest = absolute ? absolute[2] || '/' : url;
   if (!rest.startsWith('/') && !rest.startsWith('?')) return null;

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Certificate } from '../../syncer/compile/certificate.ts';
 import { SecretText } from '../../syncer/secret-text.ts';
 import { type Authority, type Issued, newAuthority } from '../support/certificates.ts';
@@ -180,6 +180,20 @@ describe('what is no handshake', () => {
     const wire = new Wire(await handshake(port, 'own.example.com', { ALPNProtocols }));
     wire.write(headText({ host: 'own.example.com' }));
     expect((await wire.rest()).toString()).toBe('');
+  });
+
+  it('ends with its connection when it takes too long', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const wire = await Wire.dial(port);
+      wire.write('\x16\x03\x01\x02');
+      while (vi.getTimerCount() === 0) await new Promise(setImmediate);
+      vi.advanceTimersByTime(10_000);
+      expect((await wire.rest()).toString()).toBe('');
+      wire.destroy();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('does not hold up others when it says nothing', async () => {

@@ -1,6 +1,13 @@
-import { X509Certificate } from 'node:crypto';
+import 'reflect-metadata';
+import { webcrypto, X509Certificate } from 'node:crypto';
 import { connect } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
+import {
+  AuthorityKeyIdentifierExtension,
+  PemConverter,
+  SubjectKeyIdentifierExtension,
+  X509CertificateGenerator,
+} from '@peculiar/x509';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ClientCertificatePolicy } from '../../snapshot/types.ts';
 import { type Authority, type Issued, newAuthority } from '../support/certificates.ts';
@@ -193,6 +200,14 @@ describe('a client with a certificate', () => {
     session.close();
   });
 
+  it('is told of with its key identifiers, where it has some', async () => {
+    const { cf } = await told('any.example', await withKeyIdentifiers());
+    expect(cf.tlsClientAuth).toMatchObject({
+      certSKI: '0102030405060708090A0B0C0D0E0F1011121314',
+      certIssuerSKI: 'A1A2A3A4A5A6A7A8A9AAABACADAEAFB0B1B2B3B4',
+    });
+  });
+
   it('that has expired is told of so', async () => {
     const notAfter = new Date(Date.now() - 1000);
     const old = await clients.issue({ names: ['old'], client: true, notAfter });
@@ -226,6 +241,23 @@ describe('a client with a certificate', () => {
     },
   );
 });
+
+/** Which the certificates of `newAuthority` have not. */
+async function withKeyIdentifiers(): Promise<{ readonly cert: string; readonly key: string }> {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    name: 'CN=identified',
+    keys,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new SubjectKeyIdentifierExtension('0102030405060708090a0b0c0d0e0f1011121314'),
+      new AuthorityKeyIdentifierExtension('a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4'),
+    ],
+  });
+  const key = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
+  return { cert: certificate.toString('pem'), key: PemConverter.encode(key, 'PRIVATE KEY') };
+}
 
 describe('whom a host asks for', () => {
   const names = async (host: string) => {
