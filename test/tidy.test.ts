@@ -238,7 +238,10 @@ describe('what lies about', () => {
 
   test('no file is named for what is homeless', () => {
     const homeless = /^(.*[-.])?(utils?|helpers?|common|managers?|misc|shared)([-.].*)?$/;
-    const found = FILES.filter((path) => path.split('/').some((part) => homeless.test(part)));
+    // cert-manager is a name that others gave.
+    const found = FILES.filter((path) =>
+      path.split('/').some((part) => homeless.test(part.replace('cert-manager', ''))),
+    );
     // A test may tell of what is shared.
     expect(found.filter((path) => !basename(path).endsWith('.test.ts'))).toEqual([]);
   });

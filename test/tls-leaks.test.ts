@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { admin } from '../worker/admin.ts';
 import { ask } from './cluster/ask.ts';
 import { LocalCloudflare, TOKEN } from './publish/support/cloudflare.ts';
+import { adminPaths } from './support/admin-paths.ts';
 import { Cli, run } from './support/cli.ts';
 import { freePort } from './support/free-port.ts';
 import { KeyLeaks } from './support/key-leaks.ts';
@@ -63,7 +63,7 @@ describe('dev', () => {
       const answer = await ask(Number(https), { host, ...trust }).catch((error) => error);
       answers.push(JSON.stringify(answer), String(answer));
     }
-    for (const { path } of admin.routes) answers.push(await adminAnswer(Number(http), path));
+    for (const path of adminPaths()) answers.push(await adminAnswer(Number(http), path));
     // What is still in a write-ahead log is there as well as after a stop.
     expect(manifests.leaks.inFolder(state)).toEqual([]);
     cli.kill('SIGTERM');

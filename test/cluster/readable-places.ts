@@ -1,4 +1,4 @@
-import { admin } from '../../worker/admin.ts';
+import { adminPaths } from '../support/admin-paths.ts';
 import type { KeyLeaks } from '../support/key-leaks.ts';
 import type { Cluster } from './cluster.ts';
 import type { GatewayProcess } from './gateway-process.ts';
@@ -18,7 +18,7 @@ const KINDS = [
 
 /** Looks for keys in all that a gateway keeps, says and answers. Returns what was found. */
 export async function leaksOfGateway(leaks: KeyLeaks, gateway: GatewayProcess): Promise<string[]> {
-  const paths = admin.routes.map(({ path }) => path).filter((path) => path.startsWith('/'));
+  const paths = adminPaths();
   const answers = await Promise.all(paths.map((path) => gateway.adminAnswer(path)));
   return [
     ...leaks.inFolder(gateway.persist),
