@@ -4,9 +4,9 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KeyLeaks } from '../support/key-leaks.ts';
+import { type CertificateRequest, CertManager } from './acme-issuer.ts';
 import { type Answer, ask, verdict } from './ask.ts';
 import { secretsRead } from './audit.ts';
-import { type CertificateRequest, CertManager } from './cert-manager.ts';
 import { Cluster, waitFor } from './cluster.ts';
 import { rowsInD1 } from './d1-file.ts';
 import { ACCOUNT } from './deploy.ts';
