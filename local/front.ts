@@ -162,8 +162,9 @@ export class Front {
     const own = this.#workerRequest(request);
     if (!own) return refuse(response);
     const worker = await this.#worker.promise;
-    // It may have been some time.
-    if (!response.destroyed) relay(request, response, { ...worker, ...own, agent: this.#agent });
+    // The client may have gone meanwhile.
+    const client = request instanceof Http2ServerRequest ? request.stream : request.socket;
+    if (!client.destroyed) relay(request, response, { ...worker, ...own, agent: this.#agent });
   }
 
   async #upgrade(request: IncomingMessage, response: ServerResponse, head: Buffer): Promise<void> {

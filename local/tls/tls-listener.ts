@@ -15,13 +15,13 @@ export class TlsListener {
   readonly #begun = Promise.withResolvers<void>();
   #names = new ServerNames({ certificates: new Map(), virtualHosts: [] });
   /** By which name a connection was given its server, by the address of the client. */
-  readonly #read = new Map<string, string>();
+  readonly #read = new Map<string, { readonly name: string; readonly socket: Socket }>();
 
   constructor({ onSecure, ...options }: TlsListenerOptions) {
     this.#servers = new TlsServers({
       ...options,
       onSecure: (socket) => {
-        const name = this.#read.get(clientOf(socket));
+        const name = this.#read.get(clientOf(socket))?.name;
         if (name === undefined || !isNamed(socket, name)) socket.destroy();
         else onSecure(socket, name);
       },
@@ -44,11 +44,14 @@ export class TlsListener {
   async accept(socket: Socket): Promise<void> {
     const client = clientOf(socket);
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#read.delete(client));
+    socket.on('close', () => {
+      // The client may have come again from the same port before we heard of the end.
+      if (this.#read.get(client)?.socket === socket) this.#read.delete(client);
+    });
     const name = await readServerName(socket);
     await this.#begun.promise;
     if (name === null || socket.destroyed) return;
-    this.#read.set(client, name);
+    this.#read.set(client, { name, socket });
     this.#servers.for(this.find(name)).emit('connection', socket);
   }
 }
