@@ -10,6 +10,7 @@ import { KeyLeaks } from '../support/key-leaks.ts';
 import { RecordingProxy } from '../support/recording-proxy.ts';
 import { ask, verdict } from './ask.ts';
 import { secretsRead } from './audit.ts';
+import { authoritiesSecret, type Client, clientOf } from './clients.ts';
 import { Cluster, waitFor } from './cluster.ts';
 import { ACCOUNT } from './deploy.ts';
 import { eventsOf } from './events-of.ts';
@@ -237,6 +238,7 @@ describe('the authorities of clients', () => {
     await shown(served);
     const [ours, others] = await Promise.all([newAuthority('Ours'), newAuthority('Others')]);
     const clients = await Promise.all([ours, others].map((it) => clientOf(it)));
+    for (const { key } of clients) leaks.add('a client', key);
     const annotations = { 'nginx.ingress.kubernetes.io/auth-tls-secret': 'default/clients' };
     await cluster.api.patch('/apis/networking.k8s.io/v1/namespaces/default/ingresses/shop', {
       metadata: { annotations },
@@ -260,26 +262,6 @@ async function expectChallengesOnly(): Promise<void> {
   const path = challengePath('nobodys');
   expect(await verdict(gateway.port, { host: HOST, path })).toBe('403 edge');
   await solver.cleanUp();
-}
-
-interface Client {
-  readonly cert: string;
-  readonly key: string;
-}
-
-async function clientOf(issuer: Authority): Promise<Client> {
-  const issued = await issuer.issue({ names: [], commonName: 'a client', client: true });
-  leaks.add('a client', issued.privateKey);
-  return { cert: issued.certificate, key: issued.privateKey };
-}
-
-function authoritiesSecret({ pem }: Authority): Manifest {
-  return {
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: { name: 'clients', namespace: 'default' },
-    data: { 'ca.crt': Buffer.from(pem).toString('base64') },
-  };
 }
 
 /** Of a client without a certificate, and of each of these. */
