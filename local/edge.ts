@@ -108,6 +108,7 @@ function gatewayWorker(script: string, adminToken: string, options: EdgeOptions)
     bindings: {
       CLUSTER: options.cluster,
       REFRESH_SECONDS: '1',
+      TELLS_SERVER_NAME: 'true',
       ADDRESS_POLICY: options.productionRules ? 'production' : 'local',
       ADMIN_HOST: options.adminHost,
       ADMIN_TOKEN: adminToken,

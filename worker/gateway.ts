@@ -170,7 +170,7 @@ function openedFor(
   gateway: Gateway,
   { host, request, url }: Incoming,
 ): HostLookup | Promise<HostLookup> | null {
-  if (url.scheme !== 'https') return null;
+  if (url.scheme !== 'https' || !gateway.settings.tellsServerName) return null;
   const name = serverNameOf(request.cf);
   return name === null || name === host ? null : lookUp(gateway, name);
 }
