@@ -1,9 +1,9 @@
+import { isChallenge } from '../snapshot/acme-challenge.ts';
 import { hostnameCandidates, normaliseHost } from '../snapshot/hostname.ts';
 import type { PathMatch } from '../snapshot/types.ts';
 import { describeClaim, type JudgedClaim, precedes } from '../syncer/compile/merge.ts';
 import type { Compilation } from '../syncer/compile.ts';
 import { describeRef, refOf } from '../syncer/kubernetes/objects.ts';
-import { isChallenge } from '../worker/acme-challenge.ts';
 import { parseRequestUrl, type RequestUrl } from '../worker/request-url.ts';
 import { match, routingTable, type Target } from '../worker/routing-table.ts';
 
@@ -38,13 +38,13 @@ export function explain(url: string, { snapshot, claims, ignored }: Compilation)
   const decided = hostnameCandidates(host).find((candidate) => known.has(candidate)) ?? null;
   const matched = match(routingTable(snapshot), host, parsed.path);
   const target = matched.kind === 'route' ? matched.target : null;
-  const winner = target && claims.find((claim) => isWinner(claim, decided, parsed.path, claims));
+  const winner = target && winnerOf(target, host, parsed.path, claims);
   const related = claims.filter((claim) => hostnameCandidates(host).includes(claim.hostname));
   const losers = related
     .filter((claim) => claim !== winner)
     .map((claim) => ({
       ...candidate(claim),
-      because: whyNot(claim, decided, parsed.path, winner),
+      because: whyNot(claim, winner?.hostname ?? decided, host, parsed.path, winner),
     }));
   const strangers = ignored.map(({ ingress, because }) => ({
     claim: describeRef(refOf(ingress)),
@@ -93,7 +93,24 @@ function candidate({ ingress, field, hostname, match, upstream }: JudgedClaim): 
   return { claim, rule: describeClaim({ hostname, match }), upstream };
 }
 
-/** The claim that the matcher's answer came from: the best of those that won and match. */
+/**
+ * The claim that the matcher's answer came from. It is one of the host that decides, except where
+ * that one is named for challenges only (see syncer/compile/challenge-hosts.ts).
+ */
+function winnerOf(
+  { destination: { source } }: Target,
+  host: string,
+  path: string,
+  claims: readonly JudgedClaim[],
+): JudgedClaim | null {
+  for (const candidate of hostnameCandidates(host)) {
+    const best = claims.find((claim) => isWinner(claim, candidate, path, claims));
+    if (best && describeRef(refOf(best.ingress)) === describeRef(source)) return best;
+  }
+  return null;
+}
+
+/** The best of the claims of a host that won and match. */
 function isWinner(
   claim: JudgedClaim,
   decided: string | null,
@@ -125,8 +142,9 @@ function rank(match: PathMatch | null): number {
 function whyNot(
   claim: JudgedClaim,
   decided: string | null,
+  host: string,
   path: string,
-  winner: JudgedClaim | null | undefined,
+  winner: JudgedClaim | null,
 ): string {
   const { verdict, match, hostname } = claim;
   switch (verdict.kind) {
@@ -141,7 +159,8 @@ function whyNot(
     default:
       return verdict satisfies never;
   }
-  if (hostname !== decided)
+  const order = hostnameCandidates(host);
+  if (decided !== null && order.indexOf(hostname) > order.indexOf(decided))
     return `host ${decided} is more specific, and a host never falls through`;
   if (!applies(claim, path)) return `path ${path} does not match ${match?.type} ${match?.path}`;
   if (match === null) return 'a default backend serves only what no path matches';

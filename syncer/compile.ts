@@ -8,6 +8,7 @@ import {
   type VirtualHost,
 } from '../snapshot/types.ts';
 import type { ClusterState } from './cluster-state.ts';
+import { keepServed } from './compile/challenge-hosts.ts';
 import { claimsOf } from './compile/claims.ts';
 import { classOptions } from './compile/class-options.ts';
 import { HostPolicies } from './compile/host-settings.ts';
@@ -77,7 +78,7 @@ export function compile(state: ClusterState, options: CompileOptions): Compilati
   const tls = tlsPlan(asked, owners, secrets, problems);
   const policies = new HostPolicies(asked, { optionsOf, owners, tls, secrets, problems });
   const fallback = globalDefaultBackend(options, upstreams);
-  const virtualHosts = virtualHostsOf({ owners, policies }, claims, fallback);
+  const virtualHosts = keepServed(virtualHostsOf({ owners, policies }, claims, fallback));
   const used = namesIn(virtualHosts);
   return {
     snapshot: {

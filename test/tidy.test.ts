@@ -117,7 +117,6 @@ const PURE: ReadonlyMap<string, readonly string[]> = new Map([
   ['syncer/quoted.ts', []],
   // The symbol by which `inspect` asks.
   ['syncer/secret-text.ts', ['node:util']],
-  ['worker/acme-challenge.ts', []],
   ['worker/balance.ts', []],
   ['worker/header-text.ts', []],
   ['worker/headers.ts', []],

@@ -1,5 +1,5 @@
+import { isChallenge } from '../snapshot/acme-challenge.ts';
 import type { Upstream } from '../snapshot/types.ts';
-import { isChallenge } from './acme-challenge.ts';
 import type { AnswerReason } from './answers.ts';
 import type { Header } from './http1/message.ts';
 import { httpsLocation } from './https-location.ts';

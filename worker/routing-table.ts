@@ -1,6 +1,6 @@
+import { isForChallenges } from '../snapshot/acme-challenge.ts';
 import { hostnameCandidates } from '../snapshot/hostname.ts';
 import type { Destination, Hostname, Shard, Upstream, VirtualHost } from '../snapshot/types.ts';
-import { isForChallenges } from './acme-challenge.ts';
 import { ClientPolicy } from './tls/client-policy.ts';
 
 /** A route's destination with the upstream it names, joined once when the shard is loaded. */
