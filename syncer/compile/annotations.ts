@@ -25,7 +25,7 @@ export interface IngressAnnotations {
   readonly authTlsMatchCn?: string | null;
 }
 
-export const VERIFY_CLIENT = ['on', 'off', 'optional', 'optional_no_ca'] as const;
+const VERIFY_CLIENT = ['on', 'off', 'optional', 'optional_no_ca'] as const;
 
 interface Row<K extends keyof IngressAnnotations> {
   readonly name: string;

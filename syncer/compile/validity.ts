@@ -14,7 +14,7 @@ export interface TimedCompilation extends Compilation {
 }
 
 /** A certificate that ends sooner is a problem: cert-manager renews 30 days before. */
-export const EXPIRING_MS = 21 * 24 * 60 * 60_000;
+const EXPIRING_MS = 21 * 24 * 60 * 60_000;
 
 /**
  * {@link compile}, and then what the clock says to it: everything but the snapshot. Time goes on
@@ -34,7 +34,7 @@ export function compileAt(
   };
 }
 
-export function certificatesAt(
+function certificatesAt(
   { claims, hosts }: TlsPlan,
   nowMs: number,
 ): {

@@ -49,7 +49,7 @@ export async function untilShown(
 }
 
 /** Of the first certificate in a PEM. */
-export function fingerprintOf(certificate: string): string {
+function fingerprintOf(certificate: string): string {
   return hex(new X509Certificate(certificate).fingerprint256);
 }
 

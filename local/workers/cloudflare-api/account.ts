@@ -8,7 +8,7 @@ export async function readAccount({ ACCOUNT }: Env): Promise<Account> {
   return (await ACCOUNT.get<Account>(KEY, 'json')) ?? EMPTY;
 }
 
-export function writeAccount({ ACCOUNT }: Env, account: Account): Promise<void> {
+function writeAccount({ ACCOUNT }: Env, account: Account): Promise<void> {
   return ACCOUNT.put(KEY, JSON.stringify(account));
 }
 
@@ -137,7 +137,7 @@ export function page(all: readonly unknown[], url: URL, perPageMax: number): Res
 }
 
 /** Every key that begins so, in the order of their bytes. */
-export async function listAll({ ACCOUNT }: Env, prefix: string) {
+async function listAll({ ACCOUNT }: Env, prefix: string) {
   const keys = [];
   for (let cursor: string | null = null; ; ) {
     const found: KVNamespaceListResult<unknown> = await ACCOUNT.list({ prefix, cursor });

@@ -14,7 +14,7 @@ import { LocalCloudflare, TOKEN } from '../../publish/support/cloudflare.ts';
 import type { Issued } from '../../support/certificates.ts';
 
 export const BUSINESS: LocalZone = { id: 'zone-1', name: 'example.com', plan: 'business' };
-export const NO_SETTINGS = { minTlsVersion: null, hsts: null } as const;
+const NO_SETTINGS = { minTlsVersion: null, hsts: null } as const;
 
 /** One that a zone has, as `GET` tells it. */
 export interface Uploaded {
