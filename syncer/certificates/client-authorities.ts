@@ -1,23 +1,13 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { CloudflareError } from '../cloudflare/error.ts';
-import type { Logger } from '../log.ts';
-import type { CertificateLedger, CertificateRow } from './certificate-ledger.ts';
+import type { CertificateRow } from './certificate-ledger.ts';
 import { UNUSED_MS } from './custom-plan.ts';
 import { persistently } from './persistently.ts';
-import { refusalOf } from './refusal.ts';
+import { REFUSED_MS, refusalOf } from './refusal.ts';
 import type { RemoteAuthority } from './tls-answers.ts';
-import type { TlsApi } from './tls-api.ts';
+import type { UploadOptions } from './upload-options.ts';
 import type { Finding, WantedHost } from './wanted.ts';
 import type { Zone } from './zones.ts';
-
-export interface ClientAuthoritiesOptions {
-  readonly tls: TlsApi;
-  readonly ledger: CertificateLedger;
-  /** Milliseconds since the epoch. */
-  readonly nowMs: () => number;
-  readonly newId: () => string;
-  readonly log: Logger;
-}
 
 /** The hosts of a zone that ask their clients for certificates. */
 export interface ZoneHosts {
@@ -33,9 +23,6 @@ interface WantedAuthority {
   readonly hosts: Map<string, WantedHost[]>;
 }
 
-/** What was refused is offered again after this time. */
-const REFUSED_MS = 10 * 60_000;
-
 /**
  * The authorities of client certificates: uploaded to the account, and for each zone the hosts that
  * ask for certificates of each. Without them Cloudflare verifies nobody, and the worker takes no certificate.
@@ -44,11 +31,11 @@ const REFUSED_MS = 10 * 60_000;
  * found again, and no other is ever touched.
  */
 export class ClientAuthorities {
-  readonly #options: ClientAuthoritiesOptions;
+  readonly #options: UploadOptions;
   /** By fingerprint. */
   readonly #refused = new Map<string, { readonly answer: string; readonly untilMs: number }>();
 
-  constructor(options: ClientAuthoritiesOptions) {
+  constructor(options: UploadOptions) {
     this.#options = options;
   }
 

@@ -1,27 +1,15 @@
 import { CloudflareError } from '../cloudflare/error.ts';
-import type { Logger } from '../log.ts';
-import type { CertificateLedger, CertificateRow } from './certificate-ledger.ts';
+import type { CertificateRow } from './certificate-ledger.ts';
 import type { CertificateStore } from './certificate-store.ts';
 import { namesText, planZone, type Wish, wishesOf, type ZonePlan } from './custom-plan.ts';
 import { persistently } from './persistently.ts';
-import { type Refusal, refusalOf } from './refusal.ts';
+import { REFUSED_MS, type Refusal, refusalOf } from './refusal.ts';
 import type { RemoteCertificate } from './tls-answers.ts';
-import type { TlsApi } from './tls-api.ts';
 import { settle, uploadedRow } from './unfinished.ts';
+import type { UploadOptions } from './upload-options.ts';
 import type { Finding, WantedHost } from './wanted.ts';
 import { hasCustomCertificates, type Zone } from './zones.ts';
 
-export interface CustomStoreOptions {
-  readonly tls: TlsApi;
-  readonly ledger: CertificateLedger;
-  /** Milliseconds since the epoch. */
-  readonly nowMs: () => number;
-  readonly newId: () => string;
-  readonly log: Logger;
-}
-
-/** What was refused is offered again after this time: quotas grow without a word. */
-const REFUSED_MS = 10 * 60_000;
 /** How often it is looked whether all is still there. */
 const VERIFY_MS = 60 * 60_000;
 
@@ -33,7 +21,7 @@ const VERIFY_MS = 60 * 60_000;
  * crash or a lost answer the upload is looked for by what was sent (see `unfinished.ts`).
  */
 export class CustomStore implements CertificateStore {
-  readonly #options: CustomStoreOptions;
+  readonly #options: UploadOptions;
   /** By zone and fingerprint. */
   readonly #refused = new Map<string, { readonly refusal: Refusal; readonly untilMs: number }>();
   /** By zone and fingerprint: what was begun and not done. */
@@ -43,7 +31,7 @@ export class CustomStore implements CertificateStore {
   /** When the certificates of a zone were listed last. */
   readonly #listedAtMs = new Map<string, number>();
 
-  constructor(options: CustomStoreOptions) {
+  constructor(options: UploadOptions) {
     this.#options = options;
   }
 

@@ -1,13 +1,12 @@
 import { CloudflareError } from '../cloudflare/error.ts';
 import { describeError } from '../kubernetes/api-error.ts';
-import type { Logger } from '../log.ts';
 import { TermOver } from '../term.ts';
-import { type CertificateLedger, FencedOff } from './certificate-ledger.ts';
+import { FencedOff } from './certificate-ledger.ts';
 import { ClientAuthorities, type ZoneHosts } from './client-authorities.ts';
 import { ManagedStore } from './coverage.ts';
 import { CustomStore } from './custom-store.ts';
 import { Part } from './part.ts';
-import type { TlsApi } from './tls-api.ts';
+import type { UploadOptions } from './upload-options.ts';
 import type { Finding, WantedHost } from './wanted.ts';
 import { type ZoneSettings, ZoneSettingsWriter } from './zone-settings.ts';
 import { hasCustomCertificates, type Zone, ZoneList, zoneOf } from './zones.ts';
@@ -21,14 +20,8 @@ export interface CertificateSettings {
   readonly zone: ZoneSettings;
 }
 
-export interface EdgeTlsOptions {
+export interface EdgeTlsOptions extends UploadOptions {
   readonly settings: CertificateSettings;
-  readonly tls: TlsApi;
-  readonly ledger: CertificateLedger;
-  /** Milliseconds since the epoch. */
-  readonly nowMs: () => number;
-  readonly newId: () => string;
-  readonly log: Logger;
 }
 
 const SILENCE =

@@ -9,6 +9,9 @@ export interface Refusal {
   readonly answer: string;
 }
 
+/** What was refused is offered again after this time: quotas grow without a word. */
+export const REFUSED_MS = 10 * 60_000;
+
 /**
  * `null` for what is no refusal but a failure: nobody answered, the token lacks a permission.
  *

@@ -1,19 +1,14 @@
 import { CloudflareError } from '../cloudflare/error.ts';
-import type { Logger } from '../log.ts';
-import type { CertificateLedger, CertificateRow, OtherRow } from './certificate-ledger.ts';
+import type { CertificateRow, OtherRow } from './certificate-ledger.ts';
 import { namesText, uploadsOf } from './custom-plan.ts';
 import type { RemoteCertificate } from './tls-answers.ts';
+import type { UploadOptions } from './upload-options.ts';
 import type { Zone } from './zones.ts';
 
 /** A cluster whose syncer does not come back is not waited for any longer. */
 const RIVAL_MS = 10 * 60_000;
 
-interface Context {
-  readonly ledger: CertificateLedger;
-  /** Milliseconds since the epoch. */
-  readonly nowMs: () => number;
-  readonly log: Logger;
-}
+type Context = Pick<UploadOptions, 'ledger' | 'nowMs' | 'log'>;
 
 /**
  * Makes the rows of a zone say what is there, whatever was begun and not seen to its end by us or by
