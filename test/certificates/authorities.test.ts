@@ -3,7 +3,7 @@ import type { FaultResponse } from '../../local/workers/cloudflare-api/faults.ts
 import { UNUSED_MS } from '../../syncer/certificates/custom-plan.ts';
 import type { WantedHost } from '../../syncer/certificates/wanted.ts';
 import { newAuthority } from '../support/certificates.ts';
-import { brief, CloudflareEdge, host } from './support/edge.ts';
+import { brief, CloudflareEdge, host, UNIVERSAL } from './support/edge.ts';
 
 /** Authorities of client certificates, and the hosts that ask for them. */
 
@@ -16,12 +16,6 @@ beforeAll(async () => {
 });
 afterAll(() => edge?.cf.stop());
 
-const UNIVERSAL = {
-  id: 'universal',
-  type: 'universal',
-  status: 'active',
-  hosts: ['example.com', '*.example.com'],
-};
 const ENTERPRISE = {
   id: 'zone-1',
   name: 'example.com',

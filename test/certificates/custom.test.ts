@@ -1,8 +1,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { UNUSED_MS } from '../../syncer/certificates/custom-plan.ts';
 import type { WantedHost } from '../../syncer/certificates/wanted.ts';
-import { type Authority, type Issued, newAuthority } from '../support/certificates.ts';
-import { BUSINESS, brief, CloudflareEdge, certificateIn, host } from './support/edge.ts';
+import type { Authority, Issued } from '../support/certificates.ts';
+import {
+  BUSINESS,
+  brief,
+  CloudflareEdge,
+  certificateIn,
+  host,
+  newRenewal,
+} from './support/edge.ts';
 
 /** Certificates of Secrets as custom certificates of a zone, against the local API in workerd. */
 
@@ -15,12 +22,7 @@ const HOUR_MS = 60 * 60_000;
 
 beforeAll(async () => {
   edge = await CloudflareEdge.start();
-  authority = await newAuthority();
-  first = await authority.issue({ names: NAMES });
-  renewed = await authority.issue({
-    names: NAMES,
-    notAfter: new Date(Date.now() + 99 * 86_400_000),
-  });
+  ({ authority, first, renewed } = await newRenewal(NAMES));
 });
 afterAll(() => edge?.cf.stop());
 beforeEach(() => edge.reset());

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { LocalZone } from '../../local/workers/cloudflare-api/account-state.ts';
 import { hasCustomCertificates, zoneOf } from '../../syncer/certificates/zones.ts';
 import { type Authority, newAuthority } from '../support/certificates.ts';
-import { brief, CloudflareEdge, certificateIn, host } from './support/edge.ts';
+import { brief, CloudflareEdge, certificateIn, host, UNIVERSAL } from './support/edge.ts';
 
 /** Certificates that Cloudflare manages: whether each host has one, and who is told when it has not. */
 
@@ -14,12 +14,6 @@ beforeAll(async () => {
 });
 afterAll(() => edge?.cf.stop());
 
-const UNIVERSAL = {
-  id: 'universal',
-  type: 'universal',
-  status: 'active',
-  hosts: ['example.com', '*.example.com'],
-};
 const FREE: LocalZone = { id: 'zone-1', name: 'example.com', plan: 'free', packs: [UNIVERSAL] };
 beforeEach(() => edge.reset([FREE]));
 

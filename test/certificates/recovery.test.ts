@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { FaultResponse } from '../../local/workers/cloudflare-api/faults.ts';
 import { UNUSED_MS } from '../../syncer/certificates/custom-plan.ts';
 import type { WantedHost } from '../../syncer/certificates/wanted.ts';
-import { type Authority, type Issued, newAuthority } from '../support/certificates.ts';
-import { CloudflareEdge, certificateIn, host } from './support/edge.ts';
+import type { Authority, Issued } from '../support/certificates.ts';
+import { CloudflareEdge, certificateIn, host, newRenewal } from './support/edge.ts';
 
 /** Processes that die, answers that are lost, and certificates that are somebody else's. */
 
@@ -15,12 +15,7 @@ const NAMES = ['app.example.com'];
 
 beforeAll(async () => {
   edge = await CloudflareEdge.start();
-  authority = await newAuthority();
-  first = await authority.issue({ names: NAMES });
-  renewed = await authority.issue({
-    names: NAMES,
-    notAfter: new Date(Date.now() + 99 * 86_400_000),
-  });
+  ({ authority, first, renewed } = await newRenewal(NAMES));
 });
 afterAll(() => edge?.cf.stop());
 beforeEach(() => edge.reset());

@@ -5,7 +5,7 @@ import {
   parseZoneHsts,
   type ZoneHsts,
 } from '../../syncer/certificates/zone-settings.ts';
-import { CloudflareEdge, host } from './support/edge.ts';
+import { CloudflareEdge, host, UNIVERSAL } from './support/edge.ts';
 
 /** Settings of whole zones, for those who ask for them. */
 
@@ -15,12 +15,6 @@ beforeAll(async () => {
 });
 afterAll(() => edge?.cf.stop());
 
-const UNIVERSAL = {
-  id: 'universal',
-  type: 'universal',
-  status: 'active',
-  hosts: ['example.com', '*.example.com'],
-};
 const ZONES = [
   { id: 'zone-1', name: 'example.com', plan: 'free', packs: [UNIVERSAL] },
   { id: 'zone-2', name: 'example.org', plan: 'free' },

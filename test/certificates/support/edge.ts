@@ -11,9 +11,16 @@ import type { Finding, WantedHost } from '../../../syncer/certificates/wanted.ts
 import { type Certificate, certificateOf } from '../../../syncer/compile/certificate.ts';
 import { SecretText } from '../../../syncer/secret-text.ts';
 import { LocalCloudflare, TOKEN } from '../../publish/support/cloudflare.ts';
-import type { Issued } from '../../support/certificates.ts';
+import { type Authority, type Issued, newAuthority } from '../../support/certificates.ts';
 
 export const BUSINESS: LocalZone = { id: 'zone-1', name: 'example.com', plan: 'business' };
+/** What Cloudflare gives every zone: here that of `example.com`. */
+export const UNIVERSAL = {
+  id: 'universal',
+  type: 'universal',
+  status: 'active',
+  hosts: ['example.com', '*.example.com'],
+};
 const NO_SETTINGS = { minTlsVersion: null, hsts: null } as const;
 
 /** One that a zone has, as `GET` tells it. */
@@ -116,6 +123,23 @@ interface LeadOptions {
   readonly zone?: CertificateSettings['zone'];
   readonly signal?: AbortSignal;
   readonly permit?: () => void;
+}
+
+/** A certificate, and the one by which it is renewed: its Secret's next. */
+export interface Renewal {
+  readonly authority: Authority;
+  readonly first: Issued;
+  readonly renewed: Issued;
+}
+
+export async function newRenewal(names: readonly string[]): Promise<Renewal> {
+  const authority = await newAuthority();
+  const notAfter = new Date(Date.now() + 99 * 86_400_000);
+  return {
+    authority,
+    first: await authority.issue({ names }),
+    renewed: await authority.issue({ names, notAfter }),
+  };
 }
 
 /** A certificate as the compiler reads it from a Secret. */
