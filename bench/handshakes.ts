@@ -10,11 +10,8 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startGateway } from '../local/gateway.ts';
-import { DEFAULTS } from '../syncer/compile/options.ts';
-import { FileSource } from '../syncer/files/file-source.ts';
-import { SILENT_LOGGER } from '../syncer/log.ts';
 import { newAuthority, tlsSecret } from '../test/support/certificates.ts';
+import { startFilesGateway } from '../test/support/files-gateway.ts';
 import { handshake, shownTo } from '../test/support/tls-client.ts';
 import type { TlsServerTask } from './tls-server.ts';
 
@@ -99,21 +96,7 @@ async function renewals(): Promise<void> {
     return issued.fingerprint;
   };
   await write();
-  const ready = Promise.withResolvers<void>();
-  const gateway = await startGateway({
-    source: new FileSource({ paths: [`${folder}/bench.json`], nodeAddress: '127.0.0.1' }),
-    compile: { ...DEFAULTS, watchIngressWithoutClass: true, addressPolicy: 'local' },
-    listen: { host: '127.0.0.1', httpPort: 0, httpsPort: 0 },
-    persist: null,
-    keys: null,
-    productionRules: false,
-    adminToken: null,
-    echo: false,
-    log: SILENT_LOGGER,
-    onWorkerLog: () => {},
-    onServed: () => ready.resolve(),
-  });
-  await ready.promise;
+  const gateway = await startFilesGateway(`${folder}/bench.json`);
   const port = Number(new URL(gateway.httpsUrl).port);
   const times: number[] = [];
   for (let i = 0; i < RENEWALS; i++) {

@@ -6,10 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { type Gateway, startGateway } from '../../local/gateway.ts';
-import { DEFAULTS } from '../../syncer/compile/options.ts';
-import { FileSource } from '../../syncer/files/file-source.ts';
-import { SILENT_LOGGER } from '../../syncer/log.ts';
+import type { Gateway } from '../../local/gateway.ts';
+import { startFilesGateway } from '../support/files-gateway.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url));
 
@@ -19,24 +17,7 @@ let port: string;
 let profile: string;
 
 beforeAll(async () => {
-  let served = () => {};
-  const ready = new Promise<void>((resolve) => {
-    served = resolve;
-  });
-  gateway = await startGateway({
-    source: new FileSource({ paths: [EXAMPLES], nodeAddress: '127.0.0.1' }),
-    compile: { ...DEFAULTS, watchIngressWithoutClass: true, addressPolicy: 'local' },
-    listen: { host: '127.0.0.1', httpPort: 0, httpsPort: 0 },
-    persist: null,
-    keys: null,
-    productionRules: false,
-    adminToken: null,
-    echo: true,
-    log: SILENT_LOGGER,
-    onWorkerLog: () => {},
-    onServed: () => served(),
-  });
-  await ready;
+  gateway = await startFilesGateway(EXAMPLES, { echo: true });
   port = new URL(gateway.httpUrl).port;
   profile = await mkdtemp(join(tmpdir(), 'causeway-browser-'));
   browser = await chromium.launch({
