@@ -99,11 +99,16 @@ function ask(
   return upstream;
 }
 
+/**
+ * What else is said of a connection of HTTP/1.1 alone (RFC 9113 section 8.2.2). Node throws for one
+ * of these, and any upstream may say it.
+ */
+const OF_HTTP1 = ['http2-settings', 'te', 'upgrade'];
+
 function writeHead(response: ClientResponse, answer: IncomingMessage): void {
   const status = answer.statusCode ?? 502;
   if (response instanceof Http2ServerResponse) {
-    // What it may upgrade to is said of a connection of HTTP/1.1 (RFC 9113 section 8.2.2).
-    response.writeHead(status, headersOf(answer, 'upgrade'));
+    response.writeHead(status, headersOf(answer, ...OF_HTTP1));
     return;
   }
   response.writeHead(status, answer.statusMessage, headersOf(answer));

@@ -81,6 +81,18 @@ describe('a stream of HTTP/2', () => {
     stream.resume();
   });
 
+  it('goes on where an answer has headers of a connection of HTTP/1.1', async () => {
+    script = async (wire) => {
+      await readRequest(wire);
+      const own = ['HTTP2-Settings: AAMAAABk', 'TE: gzip', 'Upgrade: h2c', 'Trailer: x', 'X-Own: y'];
+      wire.end(`HTTP/1.1 200 OK\r\n${own.join('\r\n')}\r\nContent-Length: 0\r\n\r\n`);
+    };
+    const stream = ask();
+    const [headers] = await once(stream, 'response');
+    expect(Object.keys(headers)).toEqual([':status', 'x-own', 'content-length', 'date']);
+    stream.resume();
+  });
+
   it('is 502 when there is nobody to answer', async () => {
     script = (wire) => wire.reset();
     const stream = ask();
