@@ -84,7 +84,13 @@ describe('a stream of HTTP/2', () => {
   it('goes on where an answer has headers of a connection of HTTP/1.1', async () => {
     script = async (wire) => {
       await readRequest(wire);
-      const own = ['HTTP2-Settings: AAMAAABk', 'TE: gzip', 'Upgrade: h2c', 'Trailer: x', 'X-Own: y'];
+      const own = [
+        'HTTP2-Settings: AAMAAABk',
+        'TE: gzip',
+        'Upgrade: h2c',
+        'Trailer: x',
+        'X-Own: y',
+      ];
       wire.end(`HTTP/1.1 200 OK\r\n${own.join('\r\n')}\r\nContent-Length: 0\r\n\r\n`);
     };
     const stream = ask();
