@@ -1,4 +1,4 @@
-import { isChallenge } from '../snapshot/acme-challenge.ts';
+import { isChallenge, isWholeChallenge } from '../snapshot/acme-challenge.ts';
 import type { Upstream } from '../snapshot/types.ts';
 import type { AnswerReason } from './answers.ts';
 import type { Header } from './http1/message.ts';
@@ -53,7 +53,8 @@ export function decide(match: Match, facts: Facts): Decision {
   const { refusal, headers } = host.clients.judge(presented, trusted, nowMs);
   // The authority that checks a challenge has no certificate of ours. What serves it is a route of
   // its own: by its path alone a request could get to all that another route serves.
-  if (isForChallenges) return { kind: 'forward', upstream, certificate: headers };
+  if (isForChallenges && isWholeChallenge(url.path))
+    return { kind: 'forward', upstream, certificate: headers };
   // The connection's host may have asked for no certificate or for another: on one that is opened
   // for this host the client will be asked (RFC 9110 section 15.5.20; nginx does the same).
   if (openedFor && openedFor.hostname !== host.hostname) return misdirected(openedFor, host);

@@ -202,6 +202,15 @@ describe('client certificates', () => {
     expect(await status('on', NONE, { target, scheme: 'http' })).toBe(403);
   });
 
+  it.each(['', '/', '/..%2f..%2fadmin', '/..;/..;/admin', '/token/x', '/token;x', '/%74oken'])(
+    'are asked for at %j in the folder of challenges, which is the path of none',
+    async (rest) => {
+      expect(await status('solver', NONE, { target: `${FOLDER}${rest}` })).toBe(403);
+      upstream.clear();
+      expect(await status('solver', clientAuth(client), { target: `${FOLDER}${rest}` })).toBe(200);
+    },
+  );
+
   it('come before endpoints, and after routes', async () => {
     expect(await status('on', NONE, { target: '/none' })).toBe(403);
     expect(await status('on', clientAuth(client), { target: '/none' })).toBe(503);
