@@ -35,7 +35,13 @@ export class Trespasses {
         this.#claim({ hostname: host.toLowerCase(), namespace: ingress.namespace, rank });
       }
     }
-    for (const { ingress, certificate } of tls.claims) {
+    const owners = new Map(tls.hosts.map(({ hostname, owner }) => [hostname, owner]));
+    for (const { ingress, certificate, hosts } of tls.claims) {
+      const { namespace } = ingress;
+      for (const hostname of hosts) {
+        if (owners.get(hostname) !== namespace) continue;
+        this.#claim({ hostname, namespace, rank: ranks.get(ingress) ?? 0 });
+      }
       if (!certificate || this.#ranks.has(certificate)) continue;
       this.#ranks.set(certificate, ranks.get(ingress) ?? 0);
     }
@@ -58,8 +64,12 @@ export class Trespasses {
 
   #covered(name: string): readonly FirstClaim[] {
     const exact = this.#byName.get(name);
-    const below = name.startsWith('*.') ? (this.#byParent.get(name.slice(2)) ?? []) : [];
-    return exact ? [exact, ...below] : below;
+    const named = exact ? [exact] : [];
+    if (name.startsWith('*.')) return [...named, ...(this.#byParent.get(name.slice(2)) ?? [])];
+    const wildcard = this.#byName.get(`*${name.slice(name.indexOf('.'))}`);
+    // Whoever serves all below a domain serves this one too, unless it is another's by its name.
+    const isServedBy = wildcard && (!exact || exact.namespace === wildcard.namespace);
+    return isServedBy ? [...named, wildcard] : named;
   }
 
   #claim(claim: FirstClaim): void {

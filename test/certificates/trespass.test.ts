@@ -60,6 +60,27 @@ test('a host that another namespace claimed before, by its name and below a wild
   expect(wildcard).toEqual({ b: 'a.example.com of a' });
 });
 
+test('a host that another namespace serves by a wildcard, and those below it that it asked for', async () => {
+  const asking = [asks('a', '*.example.com', 1), asks('b', 'b.example.org', 2)];
+  const names = ['b.example.org', 'x.example.com'];
+  expect(await trespasses(asking, { b: names })).toEqual({ b: '*.example.com of a' });
+  const own = [...asking, asks('b', 'x.example.com', 3, false)];
+  expect(await trespasses(own, { b: names })).toEqual({ b: null });
+  expect(
+    await trespasses(
+      [...asking].reverse().map((it, day) => ({ ...it, day: day + 1 })),
+      { b: names },
+    ),
+  ).toEqual({ b: null });
+});
+
+test('a host that another namespace asked for in spec.tls alone', async () => {
+  const tls = [{ hosts: ['x.example.com'], secretName: 'tls' }];
+  const asking = [{ ...asks('a', 'a.example.com', 1), tls }, asks('b', 'b.example.com', 2)];
+  const both = { a: ['x.example.com'], b: ['b.example.com', 'x.example.com'] };
+  expect(await trespasses(asking, both)).toEqual({ a: null, b: 'x.example.com of a' });
+});
+
 test('a host that another namespace claims later takes nothing away', async () => {
   const asking = [asks('b', 'b.example.com', 1), asks('a', 'a.example.com', 2)];
   const wildcards = { a: ['*.example.com'], b: ['*.example.com'] };
