@@ -120,7 +120,7 @@ export class HostPolicies {
     const foreign = speakers.filter((it) => it.ingress.namespace !== owner);
     for (const speaker of foreign) this.#reportForeign(hostname, speaker, first, httpsOnly);
     const hsts = this.#firstToSay(HSTS, hostname, own) ?? first;
-    const auth = this.#firstToSay(AUTH_TLS, hostname, own);
+    const auth = this.#firstToSay(AUTH_TLS, hostname, own, 'authTlsSecret');
     const isSecured = httpsOnly || this.#isTls(hostname);
     return {
       httpsOnly,
@@ -131,17 +131,25 @@ export class HostPolicies {
     };
   }
 
-  #firstToSay(keys: Keys, hostname: Hostname, own: readonly Speaker[]): Speaker | null {
+  /** @param asking without which an Ingress asks for nothing, whatever else it says */
+  #firstToSay(
+    keys: Keys,
+    hostname: Hostname,
+    own: readonly Speaker[],
+    asking?: keyof IngressAnnotations,
+  ): Speaker | null {
     const saying = own.filter(({ annotations }) =>
       keys.some((it) => annotations[it] !== undefined),
     );
-    const [winner, ...others] = saying;
+    const asks = asking && saying.find(({ annotations }) => annotations[asking] !== undefined);
+    const winner = asks ?? saying[0];
     if (!winner) return null;
-    for (const { ingress, annotations } of others) {
+    const rank = saying.indexOf(winner);
+    for (const [index, { ingress, annotations }] of saying.entries()) {
       const key = keys.find((it) => annotations[it] !== winner.annotations[it]);
       if (key === undefined) continue;
-      const what = `${describeRef(refOf(winner.ingress))} says otherwise and is older`;
-      this.#ignore(ingress, key, hostname, what);
+      const because = index > rank ? 'says otherwise and is older' : 'is the one that asks for it';
+      this.#ignore(ingress, key, hostname, `${describeRef(refOf(winner.ingress))} ${because}`);
     }
     return winner;
   }
