@@ -29,6 +29,7 @@ export async function dev(paths: readonly string[], flags: DevFlags): Promise<vo
   const firstServed = new Promise<Served>((resolve) => {
     ready = resolve;
   });
+  const end = new EndSignal();
   const gateway = await startGateway({
     source,
     compile: compileOptions(flags),
@@ -40,6 +41,7 @@ export async function dev(paths: readonly string[], flags: DevFlags): Promise<vo
     echo: flags.echo ?? false,
     log: TERMINAL_LOGGER,
     onWorkerLog: (text) => console.error(text),
+    onEdge: () => end.listen(),
     onServed: (served) => {
       if (ready) {
         ready(served);
@@ -50,8 +52,7 @@ export async function dev(paths: readonly string[], flags: DevFlags): Promise<vo
       console.log(`causeway reloaded ${summary(served)}`);
     },
   });
-  const stop = stopOnSignal(gateway);
-  const served = await Promise.race([firstServed, stop]);
+  const served = await Promise.race([firstServed, end.asked]);
   if (served) {
     reporter.problems(served.compilation.problems);
     console.log(
@@ -59,7 +60,8 @@ export async function dev(paths: readonly string[], flags: DevFlags): Promise<vo
     );
     console.log(urlsToTry(gateway, served).join('\n'));
   }
-  await stop;
+  await end.asked;
+  await gateway.stop();
 }
 
 function sourceOf(paths: readonly string[], flags: DevFlags): StateSource {
@@ -75,22 +77,28 @@ function sourceOf(paths: readonly string[], flags: DevFlags): StateSource {
 }
 
 /**
- * Stops in order at the first signal, which Miniflare's own handlers would cut short. A second one
- * ends the process at once; Miniflare's exit hook takes workerd along then.
+ * Hears the first signal that asks to end, so that all is stopped in order. A second one ends the
+ * process at once; Miniflare's exit hook takes workerd along then.
  */
-function stopOnSignal(gateway: Gateway): Promise<null> {
-  return new Promise((resolve, reject) => {
-    let isStopping = false;
-    const stop = () => {
-      if (isStopping) process.exit(1);
-      isStopping = true;
-      gateway.stop().then(() => resolve(null), reject);
-    };
+class EndSignal {
+  readonly #asked = Promise.withResolvers<null>();
+  #isAsked = false;
+
+  get asked(): Promise<null> {
+    return this.#asked.promise;
+  }
+
+  /** In the place of Miniflare's own handlers, which would cut the end short. */
+  listen(): void {
     for (const signal of ['SIGINT', 'SIGTERM']) {
       process.removeAllListeners(signal);
-      process.on(signal, stop);
+      process.on(signal, () => {
+        if (this.#isAsked) process.exit(1);
+        this.#isAsked = true;
+        this.#asked.resolve(null);
+      });
     }
-  });
+  }
 }
 
 function summary({ version, compilation }: Served): string {

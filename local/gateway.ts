@@ -24,6 +24,8 @@ export interface GatewayOptions {
   readonly echo: boolean;
   readonly log: Logger;
   readonly onWorkerLog: (text: string) => void;
+  /** Once workerd runs, and before it is asked anything. */
+  readonly onEdge?: () => void;
   /** After each run, once the edge serves what it published. */
   readonly onServed: (served: Served) => void;
 }
@@ -56,6 +58,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   let edge: Edge | null = null;
   try {
     edge = await startEdge({ ...edgeOptions(options), httpsPort: front.httpsPort });
+    options.onEdge?.();
     front.serve(edge.worker);
     const abort = new AbortController();
     const publisher = edgePublisher(edge, {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Cli, run } from './support/cli.ts';
 import { ExampleCopy } from './support/example-copy.ts';
+import { freePort } from './support/free-port.ts';
 import { readHead } from './support/message.ts';
 import { headText, send } from './support/rig.ts';
 import { Wire } from './support/wire.ts';
@@ -70,6 +71,22 @@ describe('a run of causeway dev', () => {
       expect((await cli.ended).signal).toBeNull();
       expect(await cli.leftBehind()).toEqual([]);
     });
+  });
+
+  it('ends in order at a signal that comes with its first answer', async () => {
+    const port = await freePort();
+    const ports = ['--http-port', String(port), '--https-port', '0'];
+    const all = ['dev', copy.path, ...ports, '--persist', 'first'];
+    await using cli = Cli.start(all, { cwd: copy.cwd });
+    let wire: Wire | null = null;
+    while (!wire) wire = await Wire.dial(port).catch(() => null);
+    // Waits until there is somebody to answer.
+    wire.write(headText({}));
+    await readHead(wire);
+    cli.kill('SIGTERM');
+    expect(await cli.ended).toEqual({ code: 0, signal: null });
+    expect(await cli.leftBehind()).toEqual([]);
+    wire.destroy();
   });
 
   it('ends at a signal that comes while it starts', async () => {
