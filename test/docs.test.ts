@@ -1,13 +1,20 @@
 /** What docs/ and deploy/ promise in tables and commands is so. */
+import { X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { compareText } from '../snapshot/precedence.ts';
 import { PROBLEM_REASONS } from '../snapshot/types.ts';
+import {
+  CertificateLedger,
+  type CertificateRow,
+} from '../syncer/certificates/certificate-ledger.ts';
+import { certificateIn } from './certificates/support/edge.ts';
 import { LocalCloudflare } from './publish/support/cloudflare.ts';
 import { servedByD1 } from './publish/support/served.ts';
 import { snapshotOf } from './publish/support/snapshots.ts';
+import { newAuthority } from './support/certificates.ts';
 
 const operating = readFileSync('docs/operating.md', 'utf8');
 
@@ -28,7 +35,7 @@ test('every permission that deploy/ grants is documented, and no other', () => {
   expect(documented.sort()).toEqual(grants().sort());
 });
 
-describe('going back by hand', () => {
+describe('by hand', () => {
   let cf: LocalCloudflare;
   beforeAll(async () => {
     cf = await LocalCloudflare.start();
@@ -36,8 +43,8 @@ describe('going back by hand', () => {
   beforeEach(() => cf.reset());
   afterAll(() => cf?.stop());
 
-  test('the commands of docs/operating.md do what it says', async () => {
-    const [history, now, back, unpin, exact] = commands();
+  test('going back: the commands of docs/operating.md do what it says', async () => {
+    const { history, now, back, unpin, exact } = commands();
     const publisher = cf.publisher({ cluster: 'default' });
     await publisher.claim();
     const versions = [];
@@ -69,16 +76,53 @@ describe('going back by hand', () => {
     expect(moved.outcome).toBe('published');
     expect((await servedByD1(cf, 'default'))?.version).toBe(moved.version);
   });
+
+  test('a wrong certificate: fingerprints can be compared with what openssl says', async () => {
+    const publisher = cf.publisher({ cluster: 'default' });
+    const { fencingToken } = await publisher.claim();
+    const issued = await (await newAuthority()).issue({ names: ['app.example.com'] });
+    const { fingerprint, notAfterMs, names, keyType } = certificateIn('app', issued);
+    const row: CertificateRow = {
+      id: 'row',
+      kind: 'server',
+      zone: 'zone-1',
+      secretNamespace: 'shop',
+      secretName: 'app',
+      keyType,
+      remoteId: 'remote',
+      fingerprint,
+      names,
+      notAfterMs,
+      state: 'uploaded',
+      idsBefore: [],
+      begunAtMs: 0,
+      uploadedAtMs: 0,
+      unusedSinceMs: 0,
+    };
+    const ledger = new CertificateLedger(cf.clients().d1, 'default', fencingToken);
+    await ledger.write([row, { ...row, id: 'authority', kind: 'authority' }]);
+    expect(await cf.rows(commands().certificates)).toEqual([
+      {
+        names: '["app.example.com"]',
+        state: 'uploaded',
+        secret: 'shop/app',
+        fingerprint: new X509Certificate(issued.leaf).fingerprint256.replaceAll(':', ''),
+        until: new Date(notAfterMs).toISOString().slice(0, 19).replace('T', ' '),
+        remote_id: 'remote',
+      },
+    ]);
+  });
 });
 
-/** The SQL of the document's commands, in their order. */
-function commands(): [string, string, string, string, string] {
+/** The SQL of the document's commands. */
+function commands() {
   const found = [
     ...operating.matchAll(/wrangler d1 execute causeway --remote --command "([^"]+)"/g),
   ];
-  const [a = '', b = '', c = '', d = '', e = '', ...rest] = found.map(([, sql]) => sql);
+  const [history = '', now = '', back = '', unpin = '', exact = '', certificates = '', ...rest] =
+    found.map(([, sql]) => sql);
   expect(rest).toEqual([]);
-  return [a, b, c, d, e];
+  return { history, now, back, unpin, exact, certificates };
 }
 
 /** The cells of a Markdown table whose first column has this head. */

@@ -93,6 +93,13 @@ describe('the edge', () => {
       expect(await ask()).toBe('old');
     });
 
+    it('serves what an older syncer published, whose hosts have no owner', async () => {
+      const { virtualHosts, upstreams } = to(old.port);
+      const owner = undefined as unknown as string;
+      await edge.publish({ virtualHosts: virtualHosts.map((it) => ({ ...it, owner })), upstreams });
+      expect(await ask()).toBe('old');
+    });
+
     it('takes the mirror in KV when D1 was made anew', async () => {
       await edge.publish(to(old.port), { d1: false });
       expect(await ask()).toBe('old');
