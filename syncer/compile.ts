@@ -78,7 +78,10 @@ export function compile(state: ClusterState, options: CompileOptions): Compilati
   const tls = tlsPlan(asked, owners, secrets, problems);
   const policies = new HostPolicies(asked, { optionsOf, owners, tls, secrets, problems });
   const fallback = globalDefaultBackend(options, upstreams);
-  const virtualHosts = keepServed(virtualHostsOf({ owners, policies }, claims, fallback));
+  const virtualHosts = keepServed(
+    virtualHostsOf({ owners, policies }, claims, fallback),
+    ours.map((it) => it.ingress),
+  );
   const used = namesIn(virtualHosts);
   return {
     snapshot: {
