@@ -119,18 +119,20 @@ function pendingText({ name }: Zone, status: string): string {
 }
 
 function uncoveredText(zone: Zone, hostname: Hostname, hasSecret: boolean): string {
-  const universal = `Universal SSL is for ${zone.name} and *.${zone.name} only`;
-  const depth = hostname.replace(/^\*\./, '').split('.').length - zone.name.split('.').length;
+  const depth = hostname.split('.').length - zone.name.split('.').length;
   const cause =
-    depth > 1 || hostname.startsWith('*.')
-      ? `no certificate of zone ${zone.name} is for it (${universal})`
-      : `no certificate of zone ${zone.name} is for it, also not Universal SSL, which may be turned off`;
-  const custom = hasCustomCertificates(zone)
-    ? 'name a Secret with a certificate for it'
-    : 'use a Business plan, on which the certificate of its Secret is uploaded';
-  const upload =
-    hasSecret && hasCustomCertificates(zone)
-      ? 'set CAUSEWAY_CERTIFICATES to auto or custom, so that the certificate of its Secret is uploaded'
-      : custom;
-  return `${cause}; order an advanced certificate (Advanced Certificate Manager), turn on Total TLS, make it a custom domain of the worker, or ${upload}`;
+    depth > 1
+      ? ` (Universal SSL is for ${zone.name} and *.${zone.name} only)`
+      : ', also not Universal SSL, which may be turned off';
+  return `no certificate of zone ${zone.name} is for it${cause}; order an advanced certificate (Advanced Certificate Manager), turn on Total TLS, make it a custom domain of the worker, or ${uploadText(zone, hasSecret)}`;
+}
+
+/** How the certificate of a Secret comes to serve it. */
+function uploadText(zone: Zone, hasSecret: boolean): string {
+  if (!hasCustomCertificates(zone)) {
+    return 'use a Business plan, on which the certificate of its Secret is uploaded';
+  }
+  return hasSecret
+    ? 'set CAUSEWAY_CERTIFICATES to auto or custom, so that the certificate of its Secret is uploaded'
+    : 'name a Secret with a certificate for it';
 }

@@ -41,6 +41,18 @@ describe('which hosts are covered', () => {
     );
   });
 
+  test('where Universal SSL is off, not by it, and that is the cause for what it would cover', async () => {
+    await edge.reset([{ ...FREE, packs: [] }]);
+    const deep = '*.a.example.com';
+    const hosts = ['example.com', 'a.example.com', '*.example.com', deep];
+    const findings = await (await edge.lead()).run(hosts.map((name) => host(name)));
+    expect(findings.map(({ hostname }) => hostname)).toEqual(hosts);
+    for (const { hostname, text } of findings) {
+      const isOff = text.includes('also not Universal SSL, which may be turned off');
+      expect([hostname, isOff]).toEqual([hostname, hostname !== deep]);
+    }
+  });
+
   test('by an advanced certificate and by a custom domain', async () => {
     const zone = { ...FREE, packs: [UNIVERSAL, pack('active', '*.a.example.com')] };
     await edge.reset([zone]);
