@@ -30,7 +30,8 @@ export interface Candidate {
  * the reasons from the claims.
  * @throws Error when `url` is no http or https URL.
  */
-export function explain(url: string, { snapshot, claims, ignored }: Compilation): Explanation {
+export function explain(url: string, compilation: Compilation): Explanation {
+  const { snapshot, claims, ignored } = compilation;
   const parsed = parseRequestUrl(url.replace(/^[a-z]+:/i, (scheme) => scheme.toLowerCase()));
   if (!parsed) throw new Error(`"${url}" is not a URL such as http://example.com/path`);
   const host = normaliseHost(parsed.authority);
@@ -44,7 +45,7 @@ export function explain(url: string, { snapshot, claims, ignored }: Compilation)
     .filter((claim) => claim !== winner)
     .map((claim) => ({
       ...candidate(claim),
-      because: whyNot(claim, winner?.hostname ?? decided, host, parsed.path, winner),
+      because: whyNot(claim, among(claim, decided, compilation), host, parsed.path, winner),
     }));
   const strangers = ignored.map(({ ingress, because }) => ({
     claim: describeRef(refOf(ingress)),
@@ -60,6 +61,26 @@ export function explain(url: string, { snapshot, claims, ignored }: Compilation)
     endpoints,
     losers: [...losers, ...strangers],
   };
+}
+
+/**
+ * The host whose routes a claim is among: the one that decides, or its own where that one has kept
+ * what its wildcard serves.
+ */
+function among(
+  { hostname, match, ingress }: JudgedClaim,
+  decided: string | null,
+  { snapshot: { virtualHosts }, claims }: Pick<Compilation, 'snapshot' | 'claims'>,
+): string | null {
+  const isSame = (other: PathMatch | null) =>
+    other?.type === match?.type && other?.path === match?.path;
+  const isOwn = ({ hostname, match: own, verdict }: JudgedClaim) =>
+    hostname === decided && verdict.kind === 'won' && isSame(own);
+  if (claims.some(isOwn)) return decided;
+  const { routes = [], defaultBackend } = virtualHosts.find((it) => it.hostname === decided) ?? {};
+  const kept = match ? routes.filter((it) => isSame(it.match)) : [defaultBackend];
+  const source = describeRef(refOf(ingress));
+  return kept.some((it) => it && describeRef(it.source) === source) ? hostname : decided;
 }
 
 /** What a client gets, and why. */

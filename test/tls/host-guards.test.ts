@@ -110,6 +110,10 @@ describe('a host named for a challenge', () => {
     const challenge = explain(`http://a.example${TOKEN}`, compilation);
     expect(challenge.winner?.rule).toBe(`Prefix ${TOKEN} of a.example`);
     expect(challenge.losers.map(({ because }) => because)).toEqual([
+      `the prefix ${TOKEN} is longer`,
+    ]);
+    const both = compiled({ ...wild, hosts: ['*.example', 'a.example'] });
+    expect(explain('https://a.example/app', both).losers.map(({ because }) => because)).toEqual([
       'host a.example is more specific, and a host never falls through',
     ]);
     const guest = compiled(wild, { ...solver, namespace: 'guest' });
