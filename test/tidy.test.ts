@@ -115,6 +115,7 @@ const PURE: ReadonlyMap<string, readonly string[]> = new Map([
   ['syncer/kubernetes/schema.ts', []],
   ['syncer/plan.ts', []],
   ['syncer/quoted.ts', []],
+  ['syncer/some-of.ts', []],
   // The symbol by which `inspect` asks.
   ['syncer/secret-text.ts', ['node:util']],
   ['worker/balance.ts', []],

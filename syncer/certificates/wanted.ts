@@ -11,6 +11,7 @@ import type { Certificate } from '../compile/certificate.ts';
 import { Problems } from '../compile/problems.ts';
 import type { TimedCompilation } from '../compile/validity.ts';
 import { refOf } from '../kubernetes/objects.ts';
+import { someOf } from '../some-of.ts';
 import { Trespasses } from './trespass.ts';
 
 /** A host whose TLS is Cloudflare's to do. */
@@ -118,14 +119,8 @@ export function problemsOf(
   }
   const problems = new Problems();
   for (const { ref, finding, hostnames } of merged.values()) {
-    problems.add(ref, finding.reason, `${namesText([...hostnames].sort())} ${finding.text}`);
+    const names = someOf([...hostnames].sort(), HOSTS_SHOWN_MAX);
+    problems.add(ref, finding.reason, `${names}: ${finding.text}`);
   }
   return problems.sorted();
-}
-
-/** `a, b and 98 more:` */
-function namesText(names: readonly string[]): string {
-  const shown = names.slice(0, HOSTS_SHOWN_MAX).join(', ');
-  const more = names.length - HOSTS_SHOWN_MAX;
-  return more > 0 ? `${shown} and ${more} more:` : `${shown}:`;
 }

@@ -15,6 +15,7 @@ import type {
   SliceEndpoint,
 } from '../kubernetes/objects.ts';
 import { refOf } from '../kubernetes/objects.ts';
+import { someOf } from '../some-of.ts';
 import type { CompileOptions } from './options.ts';
 import type { Problems } from './problems.ts';
 
@@ -220,16 +221,12 @@ const LISTED_MAX = 3;
 
 /** `10.0.0.1:30080 (private), 10.0.0.2:30080 (private) and 7 more` */
 function listed(endpoints: readonly Endpoint[], kindOf: (it: Endpoint) => string): string {
-  const texts = [...endpoints]
-    .sort((a, b) => compareText(a.host, b.host) || a.port - b.port)
-    .slice(0, LISTED_MAX)
-    .map((it) => {
-      const kind = kindOf(it);
-      const host = it.host.includes(':') ? `[${it.host}]` : it.host;
-      return `${host}:${it.port} (${kind === 'name' ? 'a name inside the cluster' : kind})`;
-    });
-  const more = endpoints.length - texts.length;
-  return more > 0 ? `${texts.join(', ')} and ${more} more` : texts.join(', ');
+  const sorted = [...endpoints].sort((a, b) => compareText(a.host, b.host) || a.port - b.port);
+  return someOf(sorted, LISTED_MAX, (it) => {
+    const kind = kindOf(it);
+    const host = it.host.includes(':') ? `[${it.host}]` : it.host;
+    return `${host}:${it.port} (${kind === 'name' ? 'a name inside the cluster' : kind})`;
+  });
 }
 
 function isClusterName(host: string): boolean {

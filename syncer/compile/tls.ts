@@ -4,6 +4,7 @@ import { CATCH_ALL_HOST, type Hostname } from '../../snapshot/types.ts';
 import type { Ingress, Secret } from '../kubernetes/objects.ts';
 import { refOf } from '../kubernetes/objects.ts';
 import { quoted } from '../quoted.ts';
+import { someOf } from '../some-of.ts';
 import { type Certificate, certificateOf, coversHost } from './certificate.ts';
 import type { IngressClaims } from './claims.ts';
 import type { Problems } from './problems.ts';
@@ -145,18 +146,13 @@ function candidate(
   if (hostname === CATCH_ALL_HOST || coversHost(certificate.names, hostname)) {
     return [{ ...claim, certificate }];
   }
-  const names = namesText(certificate.names);
+  const names = someOf(certificate.names, NAMES_MAX);
   const message = `${field}: the certificate of Secret ${ingress.namespace}/${secretName} is for ${names} and does not cover ${hostname}`;
   problems.add(refOf(ingress), 'SecretInvalid', `${message}; ${OTHERWISE}`);
   return [];
 }
 
 const NAMES_MAX = 5;
-
-function namesText(names: readonly string[]): string {
-  const shown = names.slice(0, NAMES_MAX).join(', ');
-  return names.length > NAMES_MAX ? `${shown} and ${names.length - NAMES_MAX} more` : shown;
-}
 
 function reportForeignHost(
   { ingress, field }: TlsClaim,
