@@ -20,10 +20,15 @@ export function normaliseHost(authority: string): Hostname {
  * first that exists decides; a host never falls through to the next for want of a path.
  */
 export function hostnameCandidates(host: Hostname): readonly Hostname[] {
+  const wildcard = wildcardFor(host);
+  return wildcard === null ? [host, CATCH_ALL_HOST] : [host, wildcard, CATCH_ALL_HOST];
+}
+
+/** The wildcard that `host` is below; null where there can be none. */
+export function wildcardFor(host: Hostname): Hostname | null {
   const dot = host.indexOf('.');
   // A wildcard stands for one label that is there: ".example.com" has none.
-  if (dot <= 0) return [host, CATCH_ALL_HOST];
-  return [host, `*${host.slice(dot)}`, CATCH_ALL_HOST];
+  return dot > 0 ? `*${host.slice(dot)}` : null;
 }
 
 const LABEL = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;

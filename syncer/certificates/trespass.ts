@@ -1,3 +1,4 @@
+import { wildcardFor } from '../../snapshot/hostname.ts';
 import type { Hostname } from '../../snapshot/types.ts';
 import type { Certificate } from '../compile/certificate.ts';
 import type { TimedCompilation } from '../compile/validity.ts';
@@ -66,7 +67,8 @@ export class Trespasses {
     const exact = this.#byName.get(name);
     const named = exact ? [exact] : [];
     if (name.startsWith('*.')) return [...named, ...(this.#byParent.get(name.slice(2)) ?? [])];
-    const wildcard = this.#byName.get(`*${name.slice(name.indexOf('.'))}`);
+    const above = wildcardFor(name);
+    const wildcard = above === null ? undefined : this.#byName.get(above);
     // Whoever serves all below a domain serves this one too, unless it is another's by its name.
     const isServedBy = wildcard && (!exact || exact.namespace === wildcard.namespace);
     return isServedBy ? [...named, wildcard] : named;

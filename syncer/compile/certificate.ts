@@ -1,5 +1,6 @@
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
+import { wildcardFor } from '../../snapshot/hostname.ts';
 import type { ObjectRef } from '../../snapshot/types.ts';
 import type { Secret } from '../kubernetes/objects.ts';
 import { refOf } from '../kubernetes/objects.ts';
@@ -37,8 +38,8 @@ export function certificateOf(secret: Secret): Certificate | string {
 
 /** Whether a certificate for `names` may serve `hostname`, which may be a wildcard itself. */
 export function coversHost(names: readonly string[], hostname: string): boolean {
-  const dot = hostname.indexOf('.');
-  return names.includes(hostname) || (dot > 0 && names.includes(`*${hostname.slice(dot)}`));
+  const wildcard = wildcardFor(hostname);
+  return names.includes(hostname) || (wildcard !== null && names.includes(wildcard));
 }
 
 function readCertificate(secret: Secret): Certificate | string {

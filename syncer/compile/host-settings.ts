@@ -1,3 +1,4 @@
+import { wildcardFor } from '../../snapshot/hostname.ts';
 import {
   CATCH_ALL_HOST,
   type ClientCertificatePolicy,
@@ -106,8 +107,8 @@ export class HostPolicies {
   /** A wildcard in `spec.tls` is meant for the hosts below it as well. */
   #isTls(hostname: Hostname): boolean {
     if (this.#tlsHosts.has(hostname)) return true;
-    const dot = hostname.indexOf('.');
-    const owner = dot > 0 ? this.#tlsHosts.get(`*${hostname.slice(dot)}`) : undefined;
+    const wildcard = wildcardFor(hostname);
+    const owner = wildcard === null ? undefined : this.#tlsHosts.get(wildcard);
     return owner !== undefined && owner === this.#owners.get(hostname);
   }
 
