@@ -63,7 +63,8 @@ export function tlsPlan(
       const certificate = certificateNamed(secretName, ingress, field, secrets, problems);
       const named = namedHosts(entry.hosts, ingress, field, problems);
       // Defaults to the hosts that the Ingress serves anyway (networking.k8s.io/v1 IngressTLS).
-      const meant = entry.hosts.length > 0 ? named : hosts.length > 0 ? hosts : [CATCH_ALL_HOST];
+      const served = ingress.rules.length > 0 ? hosts : [CATCH_ALL_HOST];
+      const meant = entry.hosts.length > 0 ? named : served;
       return { ingress, field, hosts: meant, secretName, certificate };
     }),
   );

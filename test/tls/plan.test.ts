@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { CATCH_ALL_HOST } from '../../snapshot/types.ts';
 import type { TimedCompilation } from '../../syncer/compile/validity.ts';
 import { type Authority, type Issued, newAuthority, tlsSecret } from '../support/certificates.ts';
 import { compiledAt, tlsIngress } from '../support/tls-ingress.ts';
@@ -77,6 +78,15 @@ describe('a host is served with', () => {
     const hosts = ['a.example', 'b.example'];
     const compilation = compiled([ingress({ hosts, tls: [{ secretName: 'tls' }] }), secret]);
     expect(served(compilation)).toEqual(['a.example: ecdsa shop/tls', 'b.example: ecdsa shop/tls']);
+  });
+
+  test('what names no hosts, on none where the Ingress names none that could be', async () => {
+    const secret = tlsSecret('shop', 'tls', await issue(['a.example']));
+    const tls = [{ secretName: 'tls' }];
+    expect(served(compiled([ingress({ hosts: ['a_b'], tls }), secret]))).toEqual([]);
+    expect(served(compiled([ingress({ hosts: [], tls }), secret]))).toEqual([
+      `${CATCH_ALL_HOST}: ecdsa shop/tls`,
+    ]);
   });
 
   test('one of a hundred names', async () => {
