@@ -144,16 +144,8 @@ describe.each<FaultResponse>([
   test('at any call leaves what the next one mends', async () => {
     for (let k = 0; k < CALLS; k++) {
       await edge.reset([ENTERPRISE]);
-      const dying = await edge.lead();
-      await edge.cf.clearFaults();
-      await edge.cf.inject(
-        { match: '.', skip: k, times: 1, respond },
-        { match: '.', skip: k, times: 1_000_000, respond: { kind: 'refuse' } },
-      );
       const wanted = [asking('a.example.com', pems[0] ?? '')];
-      await dying.run(wanted).catch(() => {});
-      expect((await edge.cf.calls()).length).toBeGreaterThan(k);
-      await edge.cf.clearFaults();
+      expect(await edge.dieAt(k, respond, wanted)).toBe(true);
       const next = await edge.lead();
       await next.run(wanted);
       const [authority, ...more] = await listed();
@@ -172,13 +164,7 @@ describe.each<FaultResponse>([
       await edge.reset([ENTERPRISE]);
       const first = await edge.lead();
       await first.run([asking('a.example.com', pems[0] ?? '')]);
-      const dying = await edge.lead();
-      await edge.cf.inject(
-        { match: '.', skip: k, times: 1, respond },
-        { match: '.', skip: k, times: 1_000_000, respond: { kind: 'refuse' } },
-      );
-      await dying.run([]).catch(() => {});
-      await edge.cf.clearFaults();
+      await edge.dieAt(k, respond, []);
       const next = await edge.lead();
       await next.run([]);
       await edge.advance(UNUSED_MS);

@@ -1,4 +1,5 @@
 import type { Account, LocalZone } from '../../../local/workers/cloudflare-api/account-state.ts';
+import type { FaultResponse } from '../../../local/workers/cloudflare-api/faults.ts';
 import type { ClientCertificatePolicy, ObjectRef } from '../../../snapshot/types.ts';
 import { CertificateLedger } from '../../../syncer/certificates/certificate-ledger.ts';
 import {
@@ -76,6 +77,23 @@ export class CloudflareEdge {
       log: this.cf.log,
     };
     return new EdgeTls(given);
+  }
+
+  /**
+   * Who leads dies at its call `k`: that one is answered so, and no later one is done.
+   * @returns whether there was such a call
+   */
+  async dieAt(k: number, respond: FaultResponse, wanted: readonly WantedHost[]): Promise<boolean> {
+    const leader = await this.lead();
+    await this.cf.clearFaults();
+    await this.cf.inject(
+      { match: '.', skip: k, times: 1, respond },
+      { match: '.', skip: k, times: 1_000_000, respond: { kind: 'refuse' } },
+    );
+    await leader.run(wanted).catch(() => {});
+    const { length } = await this.cf.calls();
+    await this.cf.clearFaults();
+    return length > k;
   }
 
   /** Somebody with a browser, or another syncer. */
