@@ -108,7 +108,11 @@ export interface RawRequest {
 
 /** Sends a request's bytes and reads the answer's. */
 export async function send(port: number, request: RawRequest = {}): Promise<ClientMessage> {
-  const wire = await Wire.dial(port);
+  return sendOn(await Wire.dial(port), request);
+}
+
+/** {@link send} on a connection that is there, and ends with it. */
+export async function sendOn(wire: Wire, request: RawRequest): Promise<ClientMessage> {
   try {
     wire.write(headText(request));
     if (request.body !== undefined) wire.write(request.body);

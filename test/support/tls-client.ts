@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
-import { type ClientMessage, readResponse } from './message.ts';
-import { headText, type RawRequest } from './rig.ts';
+import type { ClientMessage } from './message.ts';
+import { type RawRequest, sendOn } from './rig.ts';
 import { Wire } from './wire.ts';
 
 /** A connection on which the handshake was done. Trusts everybody unless told otherwise. */
@@ -37,14 +37,7 @@ export async function sendTls(
 ): Promise<ClientMessage> {
   const { host = 'a.example' } = request;
   const socket = await handshake(port, host.replace(/:\d+$/, ''), options);
-  const wire = new Wire(socket);
-  try {
-    wire.write(headText(request));
-    if (request.body !== undefined) wire.write(request.body);
-    return await readResponse(wire, request.method);
-  } finally {
-    wire.destroy();
-  }
+  return sendOn(new Wire(socket), request);
 }
 
 /** Runs a program to its end, whatever that is, with this as its input. */
