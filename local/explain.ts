@@ -174,7 +174,7 @@ function whyNot(
     case 'same':
       return `${describeRef(refOf(verdict.winner.ingress))} claims the same for the same Service and ${precedes(verdict.winner, claim)}`;
     case 'foreign-host':
-      return `the host belongs to namespace ${verdict.owner} and hostOwnership is strict`;
+      return `the host belongs to namespace ${verdict.owner} and ${verdict.because}`;
     case 'won':
       break;
     default:

@@ -95,6 +95,12 @@ export function annotationsOf(ingress: Ingress, problems: Problems): IngressAnno
   return found;
 }
 
+/** Whether only clients with certificates are to get to the Ingress. */
+export function asksForClients(annotations: IngressAnnotations): boolean {
+  const { authTlsSecret, authTlsVerifyClient } = annotations;
+  return authTlsSecret !== undefined && authTlsVerifyClient !== 'off';
+}
+
 const TRUE = new Set(['1', 't', 'T', 'TRUE', 'true', 'True']);
 const FALSE = new Set(['0', 'f', 'F', 'FALSE', 'false', 'False']);
 

@@ -4,6 +4,7 @@ import { CATCH_ALL_HOST, type Hostname, type PathMatch } from '../../snapshot/ty
 import type { Ingress, IngressBackend, IngressRule } from '../kubernetes/objects.ts';
 import { refOf } from '../kubernetes/objects.ts';
 import { quoted } from '../quoted.ts';
+import { annotationsOf, type IngressAnnotations } from './annotations.ts';
 import type { CompileOptions } from './options.ts';
 import type { Problems } from './problems.ts';
 
@@ -21,6 +22,7 @@ export interface Claim {
 
 export interface IngressClaims {
   readonly ingress: Ingress;
+  readonly annotations: IngressAnnotations;
   readonly claims: readonly Claim[];
   /** Every host the Ingress names, also those for which it has no usable path. */
   readonly hosts: readonly Hostname[];
@@ -41,7 +43,8 @@ export function claimsOf(
     claims.push(...pathClaims(rule, index, hostname, ingress, problems));
   }
   claims.push(...defaultBackendClaims(ingress, [...hosts], options, problems));
-  return { ingress, claims, hosts: [...hosts] };
+  const annotations = annotationsOf(ingress, problems);
+  return { ingress, annotations, claims, hosts: [...hosts] };
 }
 
 function hostnameOf(rule: IngressRule, field: string, ingress: Ingress, problems: Problems) {

@@ -5,7 +5,7 @@ import {
   type Hostname,
 } from '../../snapshot/types.ts';
 import { describeRef, type Ingress, refOf, type Secret } from '../kubernetes/objects.ts';
-import { annotationField, annotationsOf, type IngressAnnotations } from './annotations.ts';
+import { annotationField, asksForClients, type IngressAnnotations } from './annotations.ts';
 import type { IngressClaims } from './claims.ts';
 import { clientCertificatePolicy } from './client-certificates.ts';
 import type { CompileOptions } from './options.ts';
@@ -67,8 +67,7 @@ export class HostPolicies {
     this.#secrets = context.secrets;
     this.#problems = context.problems;
     const speakers = new Map<Hostname, Speaker[]>();
-    for (const { ingress, hosts, claims } of asked) {
-      const annotations = annotationsOf(ingress, context.problems);
+    for (const { ingress, annotations, hosts, claims } of asked) {
       const speaker = { ingress, annotations, options: context.optionsOf(ingress) };
       this.#speakers.set(ingress, speaker);
       for (const host of new Set([...hosts, ...claims.map((it) => it.hostname)])) {
@@ -162,7 +161,8 @@ export class HostPolicies {
     httpsOnly: boolean,
   ): void {
     const what = `the host belongs to namespace ${first.ingress.namespace}, which claimed it first`;
-    for (const keys of [HSTS, AUTH_TLS]) {
+    // Where it asks for client certificates its routes are not served at all: see merge.ts.
+    for (const keys of asksForClients(annotations) ? [HSTS] : [HSTS, AUTH_TLS]) {
       const key = keys.find((it) => annotations[it] !== undefined);
       if (key) this.#ignore(ingress, key, hostname, what);
     }

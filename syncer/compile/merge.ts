@@ -1,5 +1,6 @@
 import type { Hostname } from '../../snapshot/types.ts';
 import { describeRef, type Ingress, refOf } from '../kubernetes/objects.ts';
+import { annotationField, asksForClients, type IngressAnnotations } from './annotations.ts';
 import type { Claim, IngressClaims } from './claims.ts';
 import type { CompileOptions } from './options.ts';
 import type { Problems } from './problems.ts';
@@ -16,7 +17,8 @@ export type Verdict =
   /** An older claim to the same host and path leads to the same Service port. */
   | { readonly kind: 'same'; readonly winner: Claim }
   | { readonly kind: 'conflict'; readonly winner: Claim }
-  | { readonly kind: 'foreign-host'; readonly owner: string };
+  /** `because`: why its own namespace alone may route there, as a clause. */
+  | { readonly kind: 'foreign-host'; readonly owner: string; readonly because: string };
 
 /**
  * Decides between claims to the same host and path. What is asked for comes oldest Ingress first,
@@ -30,14 +32,17 @@ export function judge(
   problems: Problems,
 ): readonly JudgedClaim[] {
   const winners = new Map<string, JudgedClaim>();
-  const claims = asked.flatMap((it) => it.claims);
-  return claims.map((claim) => {
+  const claims = asked.flatMap(({ annotations, claims: all }) =>
+    all.map((claim) => ({ claim, annotations })),
+  );
+  return claims.map(({ claim, annotations }) => {
     const owner = owners.get(claim.hostname) ?? claim.ingress.namespace;
     const upstream = upstreamOf(claim);
-    const { hostOwnership } = optionsOf(claim.ingress);
-    if (hostOwnership === 'strict' && owner !== claim.ingress.namespace) {
-      reportForeignHost(claim, owner, problems);
-      return { ...claim, upstream, verdict: { kind: 'foreign-host', owner } };
+    const isForeign = owner !== claim.ingress.namespace;
+    const because = isForeign ? objection(optionsOf(claim.ingress), annotations) : null;
+    if (because !== null) {
+      reportForeignHost(claim, owner, because, problems);
+      return { ...claim, upstream, verdict: { kind: 'foreign-host', owner, because } };
     }
     const key = `${claim.hostname} ${claim.match?.type ?? 'default'} ${claim.match?.path ?? ''}`;
     const winner = winners.get(key);
@@ -52,6 +57,17 @@ export function judge(
     reportConflict(claim, upstream, winner, problems);
     return { ...claim, upstream, verdict: { kind: 'conflict', winner } };
   });
+}
+
+/** What stands against a route on a host of another namespace. */
+function objection(
+  { hostOwnership }: CompileOptions,
+  annotations: IngressAnnotations,
+): string | null {
+  if (hostOwnership === 'strict') return 'hostOwnership is strict';
+  // Handshakes know no path, so the guard would be for all of the host; without it the door is open.
+  const guard = annotationField('authTlsSecret');
+  return asksForClients(annotations) ? `only that namespace can set ${guard}` : null;
 }
 
 /**
@@ -100,10 +116,10 @@ export function precedes(winner: Claim, loser: Claim): string {
   return 'is as old and comes first by name';
 }
 
-function reportForeignHost(claim: Claim, owner: string, problems: Problems): void {
+function reportForeignHost(claim: Claim, owner: string, because: string, problems: Problems): void {
   problems.add(
     refOf(claim.ingress),
     'HostOwned',
-    `${claim.field}: host ${claim.hostname} belongs to namespace ${owner}, which claimed it first, and hostOwnership is strict; ${describeClaim(claim)} is not served`,
+    `${claim.field}: host ${claim.hostname} belongs to namespace ${owner}, which claimed it first, and ${because}; ${describeClaim(claim)} is not served`,
   );
 }

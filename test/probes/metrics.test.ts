@@ -106,7 +106,7 @@ test('a problem that is mended is counted no more', async () => {
 test('conflicts: the worst hosts by name, the others together', () => {
   const lost = (hostname: string) => ({
     hostname,
-    verdict: { kind: 'foreign-host', owner: 'team-a' } as const,
+    verdict: { kind: 'foreign-host', owner: 'team-a', because: 'x' } as const,
   });
   const hosts = Array.from({ length: 1_000 }, (_, i) => `h${i}.example.com`);
   const claims = [...hosts.map(lost), lost('worst.example.com'), lost('worst.example.com')];
