@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ask } from './cluster/ask.ts';
-import { LocalCloudflare, TOKEN } from './publish/support/cloudflare.ts';
+import { LocalCloudflare, syncerSettings } from './publish/support/cloudflare.ts';
 import { adminPaths } from './support/admin-paths.ts';
 import { Cli, run } from './support/cli.ts';
 import { freePort } from './support/free-port.ts';
@@ -169,11 +169,7 @@ describe('sync', () => {
 function settings(origin: string): Record<string, string> {
   return {
     KUBECONFIG: join(dir, 'kubeconfig'),
-    CLOUDFLARE_BASE_URL: `${origin}/client/v4`,
-    CLOUDFLARE_API_TOKEN: TOKEN,
-    CLOUDFLARE_ACCOUNT_ID: 'account-1',
-    CAUSEWAY_KV_NAMESPACE_ID: 'namespace-1',
-    CAUSEWAY_D1_DATABASE_ID: 'database-1',
+    ...syncerSettings(origin),
     CAUSEWAY_CERTIFICATES: 'custom',
     // With which Cloudflare's library prints the bodies of its requests.
     CLOUDFLARE_LOG: 'debug',

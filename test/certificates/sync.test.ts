@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readConfig } from '../../syncer/config.ts';
-import { TOKEN } from '../publish/support/cloudflare.ts';
+import { syncerSettings } from '../publish/support/cloudflare.ts';
 import { newAuthority, tlsSecret } from '../support/certificates.ts';
 import { Cli } from '../support/cli.ts';
 import { KeyLeaks } from '../support/key-leaks.ts';
@@ -25,10 +25,6 @@ afterAll(async () => {
 });
 
 const SETTINGS = {
-  CLOUDFLARE_API_TOKEN: TOKEN,
-  CLOUDFLARE_ACCOUNT_ID: 'account-1',
-  CAUSEWAY_KV_NAMESPACE_ID: 'namespace-1',
-  CAUSEWAY_D1_DATABASE_ID: 'database-1',
   CAUSEWAY_LEADER_ELECTION: 'false',
   CAUSEWAY_PROBE_HOST: '127.0.0.1',
   CAUSEWAY_PROBE_PORT: '0',
@@ -57,7 +53,7 @@ test('a certificate goes up, and an Ingress hears of the host that has none', as
     cwd: directory,
     env: {
       ...SETTINGS,
-      CLOUDFLARE_BASE_URL: `${edge.cf.origin}/client/v4`,
+      ...syncerSettings(edge.cf.origin),
       KUBECONFIG: join(directory, 'kubeconfig'),
     },
   });
@@ -82,7 +78,8 @@ test('a certificate goes up, and an Ingress hears of the host that has none', as
 });
 
 test('settings', () => {
-  const read = (env: Record<string, string>) => readConfig({ ...SETTINGS, ...env }).certificates;
+  const read = (env: Record<string, string>) =>
+    readConfig({ ...syncerSettings('http://unused'), ...SETTINGS, ...env }).certificates;
   expect(read({})).toEqual({ mode: 'auto', zone: { minTlsVersion: null, hsts: null } });
   expect(
     read({

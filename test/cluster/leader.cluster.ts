@@ -3,7 +3,7 @@
  * stopped in the middle of a publication moves nothing when it goes on.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { LocalCloudflare, TOKEN } from '../publish/support/cloudflare.ts';
+import { LocalCloudflare, syncerSettings } from '../publish/support/cloudflare.ts';
 import { servedByD1, servedByKv } from '../publish/support/served.ts';
 import { Cluster, waitFor } from './cluster.ts';
 import { ACCOUNT, accessManifests } from './deploy.ts';
@@ -47,11 +47,7 @@ interface Lease {
 function startSyncer(name: string): SyncerProcess {
   const syncer = new SyncerProcess(cluster, {
     KUBECONFIG: kubeconfig,
-    CLOUDFLARE_BASE_URL: `${cloudflare.origin}/client/v4`,
-    CLOUDFLARE_API_TOKEN: TOKEN,
-    CLOUDFLARE_ACCOUNT_ID: 'account-1',
-    CAUSEWAY_KV_NAMESPACE_ID: 'namespace-1',
-    CAUSEWAY_D1_DATABASE_ID: 'database-1',
+    ...syncerSettings(cloudflare.origin),
     CAUSEWAY_CLUSTER: 'test',
     CAUSEWAY_LEASE_NAMESPACE: ACCOUNT.namespace,
     CAUSEWAY_LEASE_NAME: 'causeway',

@@ -9,7 +9,7 @@ import { discoverEventsApi, type Regarding } from '../../syncer/kubernetes/event
 import { loadKubeConfig } from '../../syncer/kubernetes/kube-config.ts';
 import { readOne } from '../../syncer/kubernetes/read-one.ts';
 import { openWatch } from '../../syncer/kubernetes/watch.ts';
-import { LocalCloudflare, TOKEN } from '../publish/support/cloudflare.ts';
+import { LocalCloudflare, syncerSettings } from '../publish/support/cloudflare.ts';
 import { type AuditEvent, auditLog, secretsRead } from './audit.ts';
 import { Cluster, waitFor } from './cluster.ts';
 import { ACCOUNT, accessManifests } from './deploy.ts';
@@ -223,11 +223,7 @@ async function addIngress(): Promise<void> {
 function startSyncer(name: string, env: Readonly<Record<string, string>> = {}): SyncerProcess {
   return new SyncerProcess(cluster, {
     KUBECONFIG: kubeconfig,
-    CLOUDFLARE_BASE_URL: `${cloudflare.origin}/client/v4`,
-    CLOUDFLARE_API_TOKEN: TOKEN,
-    CLOUDFLARE_ACCOUNT_ID: 'account-1',
-    CAUSEWAY_KV_NAMESPACE_ID: 'namespace-1',
-    CAUSEWAY_D1_DATABASE_ID: 'database-1',
+    ...syncerSettings(cloudflare.origin),
     CAUSEWAY_CLUSTER: name,
     CAUSEWAY_LEASE_NAMESPACE: ACCOUNT.namespace,
     CAUSEWAY_LEASE_NAME: 'causeway',

@@ -3,7 +3,7 @@
  * ServiceAccount: where the edge is, and in one sentence what is wrong.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { LocalCloudflare, TOKEN } from '../publish/support/cloudflare.ts';
+import { LocalCloudflare, syncerSettings } from '../publish/support/cloudflare.ts';
 import { Cluster, waitFor } from './cluster.ts';
 import { ACCOUNT, accessManifests } from './deploy.ts';
 import { applyAll, ingress, ingressClass, nodePortService } from './manifests.ts';
@@ -43,11 +43,7 @@ afterAll(async () => {
 function startSyncer(name: string, env: Readonly<Record<string, string>> = {}): SyncerProcess {
   return new SyncerProcess(cluster, {
     KUBECONFIG: kubeconfig,
-    CLOUDFLARE_BASE_URL: `${cloudflare.origin}/client/v4`,
-    CLOUDFLARE_API_TOKEN: TOKEN,
-    CLOUDFLARE_ACCOUNT_ID: 'account-1',
-    CAUSEWAY_KV_NAMESPACE_ID: 'namespace-1',
-    CAUSEWAY_D1_DATABASE_ID: 'database-1',
+    ...syncerSettings(cloudflare.origin),
     CAUSEWAY_CLUSTER: name,
     CAUSEWAY_LEASE_NAMESPACE: ACCOUNT.namespace,
     CAUSEWAY_LEASE_NAME: 'causeway',

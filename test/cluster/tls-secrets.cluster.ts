@@ -4,7 +4,7 @@
  * them to Cloudflare, and says no private key to anybody else.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { LocalCloudflare, TOKEN } from '../publish/support/cloudflare.ts';
+import { LocalCloudflare, syncerSettings } from '../publish/support/cloudflare.ts';
 import { type Authority, type Issued, newAuthority, tlsSecret } from '../support/certificates.ts';
 import { KeyLeaks } from '../support/key-leaks.ts';
 import { RecordingProxy } from '../support/recording-proxy.ts';
@@ -68,11 +68,7 @@ beforeAll(async () => {
   gateway = new GatewayProcess(cluster, { kubeconfig, flags });
   syncer = new SyncerProcess(cluster, {
     KUBECONFIG: kubeconfig,
-    CLOUDFLARE_BASE_URL: `${api.origin}/client/v4`,
-    CLOUDFLARE_API_TOKEN: TOKEN,
-    CLOUDFLARE_ACCOUNT_ID: 'account-1',
-    CAUSEWAY_KV_NAMESPACE_ID: 'namespace-1',
-    CAUSEWAY_D1_DATABASE_ID: 'database-1',
+    ...syncerSettings(api.origin),
     CAUSEWAY_CERTIFICATES: 'custom',
     CAUSEWAY_LEADER_ELECTION: 'false',
   });

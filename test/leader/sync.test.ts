@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { LocalCloudflare, TOKEN } from '../publish/support/cloudflare.ts';
+import { LocalCloudflare, syncerSettings } from '../publish/support/cloudflare.ts';
 import { EmptyApiServer } from './support/api-server.ts';
 
 /** `causeway sync` as processes, with an API server of an empty cluster and Cloudflare's local API. */
@@ -51,11 +51,7 @@ class Syncer {
       env: {
         PATH: process.env.PATH ?? '',
         KUBECONFIG: join(directory, 'kubeconfig'),
-        CLOUDFLARE_BASE_URL: `${cf.origin}/client/v4`,
-        CLOUDFLARE_API_TOKEN: TOKEN,
-        CLOUDFLARE_ACCOUNT_ID: 'account-1',
-        CAUSEWAY_KV_NAMESPACE_ID: 'namespace-1',
-        CAUSEWAY_D1_DATABASE_ID: 'database-1',
+        ...syncerSettings(cf.origin),
         CAUSEWAY_CLUSTER: 'test',
         CAUSEWAY_LEASE_NAMESPACE: 'causeway',
         CAUSEWAY_PROBE_HOST: '127.0.0.1',

@@ -17,6 +17,17 @@ export const START_MS = Date.UTC(2026, 10, 22);
 const WORKER = 'cloudflare-api';
 const IDS = { ACCOUNT_ID: 'account-1', NAMESPACE_ID: 'namespace-1', DATABASE_ID: 'database-1' };
 
+/** The environment by which a syncer publishes to it. */
+export function syncerSettings(origin: string): Record<string, string> {
+  return {
+    CLOUDFLARE_BASE_URL: `${origin}/client/v4`,
+    CLOUDFLARE_API_TOKEN: TOKEN,
+    CLOUDFLARE_ACCOUNT_ID: IDS.ACCOUNT_ID,
+    CAUSEWAY_KV_NAMESPACE_ID: IDS.NAMESPACE_ID,
+    CAUSEWAY_D1_DATABASE_ID: IDS.DATABASE_ID,
+  };
+}
+
 export type Clients = ReturnType<LocalCloudflare['clients']>;
 
 export interface LogLine {
