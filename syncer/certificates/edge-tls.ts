@@ -113,11 +113,7 @@ export class EdgeTls {
     zones: readonly Zone[],
     hosts: readonly WantedHost[],
   ): Promise<readonly ZoneHosts[]> {
-    const byZone = new Map<Zone, WantedHost[]>();
-    for (const host of hosts) {
-      const zone = zoneOf(zones, host.hostname);
-      if (zone) byZone.set(zone, [...(byZone.get(zone) ?? []), host]);
-    }
+    const byZone = Map.groupBy(hosts, ({ hostname }) => zoneOf(zones, hostname));
     const held = new Set((await this.#options.ledger.rows()).map((row) => row.zone));
     return zones
       .filter((zone) => byZone.has(zone) || held.has(zone.id))

@@ -5,6 +5,11 @@ import type { TimedCompilation } from '../compile/validity.ts';
 
 type Served = Pick<TimedCompilation, 'ours' | 'tls' | 'certificates'>;
 
+interface Trespass {
+  readonly hostname: Hostname;
+  readonly owner: string;
+}
+
 interface FirstClaim {
   readonly hostname: Hostname;
   readonly namespace: string;
@@ -26,6 +31,8 @@ export class Trespasses {
   /** By what comes after the first label. */
   readonly #byParent = new Map<string, FirstClaim[]>();
   readonly #ranks = new Map<Certificate, number>();
+  /** One may be for thousands of hosts, each of which asks. */
+  readonly #known = new Map<Certificate, Trespass | null>();
 
   constructor({ ours, tls, certificates }: Served) {
     this.#certificates = certificates;
@@ -49,7 +56,15 @@ export class Trespasses {
   }
 
   /** The first host that the certificate may not serve; `null` when there is none. */
-  of(certificate: Certificate): { readonly hostname: Hostname; readonly owner: string } | null {
+  of(certificate: Certificate): Trespass | null {
+    const known = this.#known.get(certificate);
+    if (known !== undefined) return known;
+    const found = this.#find(certificate);
+    this.#known.set(certificate, found);
+    return found;
+  }
+
+  #find(certificate: Certificate): Trespass | null {
     const rank = this.#ranks.get(certificate) ?? Number.POSITIVE_INFINITY;
     for (const name of certificate.names) {
       for (const claim of this.#covered(name)) {
