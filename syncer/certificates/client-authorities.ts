@@ -1,10 +1,8 @@
 import { createHash, X509Certificate } from 'node:crypto';
-import { CloudflareError } from '../cloudflare/error.ts';
 import type { CertificateRow } from './certificate-ledger.ts';
 import { UNUSED_MS } from './custom-plan.ts';
 import { persistently } from './persistently.ts';
-import { REFUSED_MS, refusalOf } from './refusal.ts';
-import type { RemoteAuthority } from './tls-answers.ts';
+import { REFUSED_MS, uploadUnlessRefused } from './refusal.ts';
 import type { UploadOptions } from './upload-options.ts';
 import type { Finding, WantedHost } from './wanted.ts';
 import type { Zone } from './zones.ts';
@@ -113,25 +111,17 @@ export class ClientAuthorities {
       begunAtMs: nowMs(),
     };
     await ledger.write([row]);
-    let created: RemoteAuthority;
-    try {
-      created = await tls.createAuthority(this.#nameOf(row), pem);
-    } catch (error) {
-      const isAnswered = error instanceof CloudflareError && error.status !== null;
-      if (!isAnswered || error.isTransient) throw error;
-      await ledger.remove([row]);
-      const refusal = refusalOf(error);
-      if (!refusal) throw error;
-      this.#refused.set(fingerprint, { answer: refusal.answer, untilMs: nowMs() + REFUSED_MS });
-      return null;
-    }
-    this.#refused.delete(fingerprint);
-    const done = finished(row, created.id, nowMs());
-    await ledger.write([done]);
-    log.info(
-      { fingerprint, remoteId: created.id },
-      'uploaded an authority for client certificates',
+    const created = await uploadUnlessRefused(
+      () => tls.createAuthority(this.#nameOf(row), pem),
+      ({ answer }) => this.#refused.set(fingerprint, { answer, untilMs: nowMs() + REFUSED_MS }),
+      () => ledger.remove([row]),
     );
+    if (!created) return null;
+    this.#refused.delete(fingerprint);
+    const { id: remoteId } = created;
+    const done = finished(row, remoteId, nowMs());
+    await ledger.write([done]);
+    log.info({ fingerprint, remoteId }, 'uploaded an authority for client certificates');
     return done;
   }
 
@@ -240,7 +230,9 @@ function want(wanted: Map<string, WantedAuthority>, pem: string, host: WantedHos
     notAfterMs: validToDate.getTime(),
     hosts: new Map<string, WantedHost[]>(),
   };
-  authority.hosts.set(zone.id, [...(authority.hosts.get(zone.id) ?? []), host]);
+  const hosts = authority.hosts.get(zone.id);
+  if (hosts) hosts.push(host);
+  else authority.hosts.set(zone.id, [host]);
   wanted.set(fingerprint, authority);
 }
 

@@ -1,9 +1,8 @@
-import { CloudflareError } from '../cloudflare/error.ts';
 import type { CertificateRow } from './certificate-ledger.ts';
 import type { CertificateStore } from './certificate-store.ts';
 import { namesText, planZone, type Wish, wishesOf, type ZonePlan } from './custom-plan.ts';
 import { persistently } from './persistently.ts';
-import { REFUSED_MS, type Refusal, refusalOf } from './refusal.ts';
+import { REFUSED_MS, type Refusal, uploadUnlessRefused } from './refusal.ts';
 import type { RemoteCertificate } from './tls-answers.ts';
 import { settle, uploadedRow } from './unfinished.ts';
 import type { UploadOptions } from './upload-options.ts';
@@ -163,8 +162,7 @@ export class CustomStore implements CertificateStore {
   }
 
   /**
-   * `null` when it was refused. Without an answer the row stays as it is: what became of the upload
-   * is found out by the next attempt.
+   * `null` when it was refused.
    *
    * @param undo makes the row what it was, for nothing was done
    */
@@ -174,20 +172,10 @@ export class CustomStore implements CertificateStore {
     send: () => Promise<RemoteCertificate>,
     undo: () => Promise<void>,
   ): Promise<RemoteCertificate | null> {
-    try {
-      const remote = await send();
-      this.#refused.delete(keyOf(zone, wish));
-      return remote;
-    } catch (error) {
-      if (!(error instanceof CloudflareError) || error.isTransient || error.status === null) {
-        throw error;
-      }
-      const refusal = refusalOf(error);
-      if (refusal) this.#refuse(zone, wish, refusal);
-      await undo();
-      if (!refusal) throw error;
-      return null;
-    }
+    const refused = (refusal: Refusal) => this.#refuse(zone, wish, refusal);
+    const remote = await uploadUnlessRefused(send, refused, undo);
+    if (remote) this.#refused.delete(keyOf(zone, wish));
+    return remote;
   }
 
   async #done(

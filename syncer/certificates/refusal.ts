@@ -30,3 +30,29 @@ export function refusalOf(error: unknown): Refusal | null {
   if (status === 401 || status === 403 || status === 404) return null;
   return { reason: 'CertificateNotPublished', kind: 'other', answer };
 }
+
+/**
+ * Runs an upload that Cloudflare may not take: `null` when it does not.
+ *
+ * @param refused hears why, before anything else can fail
+ * @param undo makes the row what it was, for nothing was done
+ * @throws CloudflareError for a failure. Without an answer the row stays as it is: what became of the
+ *   upload is found out by the next attempt
+ */
+export async function uploadUnlessRefused<T>(
+  upload: () => Promise<T>,
+  refused: (refusal: Refusal) => void,
+  undo: () => Promise<void>,
+): Promise<T | null> {
+  try {
+    return await upload();
+  } catch (error) {
+    const isAnswered = error instanceof CloudflareError && error.status !== null;
+    if (!isAnswered || error.isTransient) throw error;
+    const refusal = refusalOf(error);
+    if (refusal) refused(refusal);
+    await undo();
+    if (!refusal) throw error;
+    return null;
+  }
+}
