@@ -1,7 +1,6 @@
 import type { FoundProblems } from './certificates/found-problems.ts';
 import type { Clock } from './clock.ts';
 import type { CompileOptions } from './compile/options.ts';
-import { Problems } from './compile/problems.ts';
 import { compileAt, type TimedCompilation } from './compile/validity.ts';
 import type { Followers } from './followers.ts';
 import type { Logger } from './log.ts';
@@ -97,11 +96,9 @@ export class Reconciler {
   #compile(): TimedCompilation {
     const { source, compile: options, leadership, found, clock, wallMs, metrics } = this.#options;
     const startedMs = clock.now();
-    const compiled = compileAt(source.state(), options, wallMs());
     // Only who leads asks Cloudflare, so who does not any more knows nothing about it.
     const told = leadership.term ? found.list : [];
-    const problems = new Problems([...compiled.problems, ...told]).sorted();
-    const compilation = { ...compiled, problems };
+    const compilation = compileAt(source.state(), options, wallMs(), told);
     metrics.compiled(compilation, (clock.now() - startedMs) / 1000);
     return compilation;
   }

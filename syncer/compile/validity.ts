@@ -19,34 +19,29 @@ const EXPIRING_MS = 21 * 24 * 60 * 60_000;
 /**
  * {@link compile}, and then what the clock says to it: everything but the snapshot. Time goes on
  * although nothing changes; the loop's resync looks again.
+ * @param found problems that were found elsewhere, to be told with the others
  */
 export function compileAt(
   state: ClusterState,
   options: CompileOptions,
   nowMs: number,
+  found: readonly Problem[] = [],
 ): TimedCompilation {
   const compilation = compile(state, options);
-  const { byHost, problems } = certificatesAt(compilation.tls, nowMs);
-  return {
-    ...compilation,
-    certificates: byHost,
-    problems: new Problems([...compilation.problems, ...problems]).sorted(),
-  };
+  const problems = new Problems([...compilation.problems, ...found]);
+  const certificates = certificatesAt(compilation.tls, nowMs, problems);
+  return { ...compilation, certificates, problems: problems.sorted() };
 }
 
 function certificatesAt(
   { claims, hosts }: TlsPlan,
   nowMs: number,
-): {
-  readonly byHost: TimedCompilation['certificates'];
-  readonly problems: readonly Problem[];
-} {
-  const problems = new Problems();
+  problems: Problems,
+): TimedCompilation['certificates'] {
   for (const claim of claims) {
     if (claim.certificate) report(claim, claim.certificate, nowMs, problems);
   }
-  const byHost = new Map(hosts.map((it) => [it.hostname, served(it.candidates, nowMs)]));
-  return { byHost, problems: problems.sorted() };
+  return new Map(hosts.map((it) => [it.hostname, served(it.candidates, nowMs)]));
 }
 
 /** The first that is valid for each type of key. */
