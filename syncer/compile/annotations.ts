@@ -1,11 +1,8 @@
 import { RE2JS } from 're2js';
 import type { Ingress } from '../kubernetes/objects.ts';
-import { refOf } from '../kubernetes/objects.ts';
+import { NGINX_ANNOTATIONS, refOf } from '../kubernetes/objects.ts';
 import { quoted } from '../quoted.ts';
 import type { Problems } from './problems.ts';
-
-/** The annotations of ingress-nginx, whose names Ingresses carry already. */
-const PREFIX = 'nginx.ingress.kubernetes.io/';
 
 /** What an Ingress says in annotations; what it leaves out is up to the options. */
 export interface IngressAnnotations {
@@ -74,14 +71,14 @@ const ROWS: { readonly [K in keyof IngressAnnotations]-?: Row<K> } = {
 
 /** Where an annotation of this name stands, as messages name it. */
 export function annotationField(key: keyof IngressAnnotations): string {
-  return `metadata.annotations[${PREFIX}${ROWS[key].name}]`;
+  return `metadata.annotations[${NGINX_ANNOTATIONS}${ROWS[key].name}]`;
 }
 
 export function annotationsOf(ingress: Ingress, problems: Problems): IngressAnnotations {
   const found: Record<string, unknown> = {};
   for (const key of Object.keys(ROWS) as (keyof IngressAnnotations)[]) {
     const { name, parse, otherwise } = ROWS[key];
-    const text = ingress.annotations[PREFIX + name]?.trim();
+    const text = ingress.annotations[NGINX_ANNOTATIONS + name]?.trim();
     if (!text) continue;
     try {
       found[key] = parse(text);

@@ -5,6 +5,9 @@
 import type { ObjectRef } from '../../snapshot/types.ts';
 import type { SecretText } from '../secret-text.ts';
 
+/** How the annotations of ingress-nginx begin, which Ingresses carry already. */
+export const NGINX_ANNOTATIONS = 'nginx.ingress.kubernetes.io/';
+
 export interface ObjectMeta {
   readonly namespace: string;
   readonly name: string;

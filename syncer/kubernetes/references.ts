@@ -1,4 +1,9 @@
-import type { ClassParameters, Ingress, KubernetesObject } from './objects.ts';
+import {
+  type ClassParameters,
+  type Ingress,
+  type KubernetesObject,
+  NGINX_ANNOTATIONS,
+} from './objects.ts';
 import type { Reference } from './reference-watches.ts';
 
 /**
@@ -29,7 +34,7 @@ export function namesConfigMap({ apiGroup, kind, namespace, name }: ClassParamet
   return apiGroup === '' && kind === 'ConfigMap' && namespace !== '' && name !== '';
 }
 
-const AUTH_TLS_SECRET = 'nginx.ingress.kubernetes.io/auth-tls-secret';
+const AUTH_TLS_SECRET = `${NGINX_ANNOTATIONS}auth-tls-secret`;
 
 /**
  * The Secret with the authorities of an Ingress's clients; `null` where it names none, or one that

@@ -2,7 +2,6 @@ import {
   type Authorities,
   commonNamesOf,
   isValidAt,
-  type ReadCertificate,
   readCertificate,
   type TrustedCertificate,
 } from './authorities.ts';
@@ -42,10 +41,7 @@ export class TrustedClients {
     this.#clients.delete(key);
     const leaf = readCertificate(der);
     if (!leaf) return null;
-    const sent = intermediatesOf(chain).flatMap((it): readonly ReadCertificate[] => {
-      const certificate = readCertificate(it);
-      return certificate ? [certificate] : [];
-    });
+    const sent = intermediatesOf(chain).flatMap((it) => readCertificate(it) ?? []);
     const trusted = authorities.trusted(leaf, sent, depthMax, nowMs);
     if (!trusted) return null;
     const { validFromMs, validToMs } = trusted;
